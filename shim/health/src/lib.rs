@@ -1,0 +1,20 @@
+//! Kubernetes' health decisions as a pure calculator.
+//!
+//! It is told what happened and when ([`Input`] at a [`Moment`]), and answers what to do ([`Action`]). It has no file, socket,
+//! clock, thread or log line: whoever owns those (the shim) performs the actions and brings their effects back as inputs.
+//! The types that processes of hshim exchange (plans, statuses, events, requests, the files of [`layout`]) live here too,
+//! because this is the one crate that all of them share.
+
+pub mod action;
+pub mod control;
+pub mod event;
+pub mod input;
+pub mod layout;
+pub mod moment;
+pub mod plan;
+pub mod record;
+pub mod status;
+
+pub use action::Action;
+pub use input::Input;
+pub use moment::Moment;
