@@ -1,19 +1,59 @@
-//! hshim
-fn main() {
-    use libcontainer::container::builder::ContainerBuilder;
-    use libcontainer::syscall::syscall::SyscallType;
-    let b = ContainerBuilder::new("x".to_owned(), SyscallType::default())
-        .with_root_path("/run/x")
-        .unwrap()
-        .as_init("/tmp/b")
-        .with_systemd(false)
-        .build();
-    println!("{}", b.is_ok());
+//! hshim: a minimal OCI container runtime with built-in health supervision.
+//!
+//! One process per command, single-threaded, gone when the command is done: libcontainer may only be used so
+//! (it clones and goes on in Rust). What must live longer is the shim's.
+
+mod cli;
+mod grammar;
+mod logging;
+mod operator;
+mod sys;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use cli::{Cli, Command, OciCommand};
+use grammar::World;
+
+/// Wrong usage of an OCI verb, as runc; and every error of a verb that has no other code.
+const FAILURE: u8 = 1;
+/// Wrong usage of an operator's verb.
+const WRONG_USAGE: u8 = 2;
+/// `exec` could not start its process (runc's code).
+const EXEC_FAILURE: u8 = 255;
+
+fn main() -> ExitCode {
+    let resolved = grammar::resolve(std::env::args_os().collect());
+    let cli = match Cli::try_parse_from(&resolved.args) {
+        Ok(cli) => cli,
+        Err(error) => return wrong_usage(&error, &resolved),
+    };
+    if let Err(error) = logging::start(&cli.globals) {
+        return failed(&error, FAILURE);
+    }
+    let failure = if matches!(cli.command, Command::Oci(OciCommand::Exec(_))) { EXEC_FAILURE } else { FAILURE };
+    let done = match cli.command {
+        Command::Oci(command) => verbs::run(command, &cli.globals),
+        Command::Operator(command) => operator::run(command, &cli.globals),
+    };
+    done.unwrap_or_else(|error| failed(&error, failure))
 }
-/// Debian's libseccomp.a is built with glibc's fortify; musl lacks this one symbol, used only by the filter's text export.
-#[cfg(target_env = "musl")]
-#[allow(unsafe_code)]
-#[unsafe(no_mangle)]
-extern "C" fn __fprintf_chk() -> i32 {
-    0
+
+fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
+    logging::report(&format!("{error:#}"));
+    ExitCode::from(code)
+}
+
+fn wrong_usage(error: &clap::Error, resolved: &grammar::Resolved) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // A closed pipe is the reader's wish.
+        return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let text = error.render().to_string();
+    logging::start_for_wrong_usage(&resolved.args);
+    logging::report(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+    ExitCode::from(if resolved.world == World::Oci { FAILURE } else { WRONG_USAGE })
 }

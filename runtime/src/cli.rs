@@ -1,0 +1,360 @@
+//! The command line: global flags before the verb, and the OCI verbs with runc's flags.
+//!
+//! The operator's verbs (`apply`, `get` …) stand in [`crate::operator::cli`]. Where both worlds have a verb (`exec`, `delete`,
+//! `events`), [`crate::grammar`] decides which of them is meant before clap sees the arguments.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hshim_health::layout;
+
+use crate::operator::cli::OperatorCommand;
+
+/// A minimal OCI container runtime with built-in health supervision.
+#[derive(Debug, Parser)]
+#[command(name = "hshim", version, about, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// What stands before the verb.
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    /// The verb.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags before the verb, the same for every verb.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Globals {
+    /// Directory of the state of containers and pods; should be on a tmpfs.
+    #[arg(long, value_name = "DIR", env = "HSHIM_ROOT", default_value = layout::ROOT)]
+    pub(crate) root: PathBuf,
+    /// Directory of images, writable layers, volumes and logs.
+    #[arg(long, value_name = "DIR", env = "HSHIM_DATA", default_value = layout::DATA)]
+    pub(crate) data: PathBuf,
+    /// Append the log to this file instead of writing it to standard error.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// Format of the log.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// The least serious level that is logged.
+    #[arg(long, value_name = "LEVEL", default_value = "warn", value_parser = crate::logging::parse_level)]
+    pub(crate) log_level: log::LevelFilter,
+    /// Log everything; the same as --log-level debug.
+    #[arg(long)]
+    pub(crate) debug: bool,
+    /// Let systemd make the cgroups; cgroupsPath is then "slice:prefix:name".
+    #[arg(long)]
+    pub(crate) systemd_cgroup: bool,
+    /// Who makes the cgroups (crun's spelling of --systemd-cgroup).
+    #[arg(long, value_name = "MANAGER", value_enum)]
+    pub(crate) cgroup_manager: Option<CgroupManager>,
+    /// Ignore cgroup permission errors: true, false or auto. Accepted for runc's callers; hshim runs as root.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Rootless::Auto)]
+    pub(crate) rootless: Rootless,
+}
+
+impl Globals {
+    /// Whether systemd makes the cgroups, by either spelling.
+    pub(crate) fn uses_systemd(&self) -> bool {
+        self.systemd_cgroup || self.cgroup_manager == Some(CgroupManager::Systemd)
+    }
+
+    /// The level that the flags ask for together.
+    pub(crate) fn level(&self) -> log::LevelFilter {
+        if self.debug { log::LevelFilter::Debug } else { self.log_level }
+    }
+}
+
+/// `--log-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// `time="…" level=error msg="…"`.
+    Text,
+    /// One JSON object a line, with the keys level, msg and time.
+    Json,
+}
+
+/// `--cgroup-manager`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CgroupManager {
+    /// Directories in the cgroup file systems.
+    Cgroupfs,
+    /// Units of systemd.
+    Systemd,
+    /// None; not supported.
+    Disabled,
+}
+
+/// `--rootless`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rootless {
+    /// Yes.
+    True,
+    /// No.
+    False,
+    /// As needed.
+    Auto,
+}
+
+/// Every verb.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// A verb of the OCI runtime.
+    #[command(flatten)]
+    Oci(OciCommand),
+    /// A verb of the operator.
+    #[command(flatten)]
+    Operator(OperatorCommand),
+}
+
+/// The verbs of the OCI runtime (runtime-tools docs/command-line-interface.md, and runc's own).
+#[derive(Debug, Subcommand)]
+pub(crate) enum OciCommand {
+    /// Create a container from a bundle; `start` runs its process.
+    Create(CreateArgs),
+    /// Run the process of a created container.
+    Start(IdArgs),
+    /// Print the state of a container as JSON.
+    State(IdArgs),
+    /// Send a signal to a container's init process.
+    Kill(KillArgs),
+    /// Delete what is left of a container.
+    Delete(DeleteArgs),
+    /// Create a container, start it, and wait for its end.
+    Run(RunArgs),
+    /// Run a further process in a running container.
+    Exec(ExecArgs),
+    /// List the containers.
+    List(ListArgs),
+    /// Show the processes of a container.
+    Ps(PsArgs),
+    /// Write an example config.json.
+    Spec(SpecArgs),
+    /// Print what this runtime can do, as JSON.
+    Features,
+    /// Write the identity of a bundle's process for hshim-enter.
+    #[command(hide = true)]
+    EnterIdentity(EnterIdentityArgs),
+}
+
+/// A verb that takes nothing but the container.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct IdArgs {
+    /// Name of the container.
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+}
+
+/// What `create` and `run` share.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BundleArgs {
+    /// Name of the container; unique below --root.
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+    /// Directory with config.json and the root file system.
+    #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
+    pub(crate) bundle: PathBuf,
+    /// Unix socket that receives the master side of the container's terminal.
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) console_socket: Option<PathBuf>,
+    /// Write the process id to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// Do not use pivot_root, for a root file system on a ramdisk.
+    #[arg(long)]
+    pub(crate) no_pivot: bool,
+    /// Do not make a session keyring. Accepted; hshim leaves the caller's keyring as it is.
+    #[arg(long)]
+    pub(crate) no_new_keyring: bool,
+    /// Hand N further descriptors to the container, after stdio and $LISTEN_FDS.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) preserve_fds: u32,
+    /// Whether a bundle that asks for health gets a supervisor.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Supervise::Auto)]
+    pub(crate) supervise: Supervise,
+}
+
+/// `--supervise`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Supervise {
+    /// When the bundle asks for it and no caller waits for the container itself (--pid-file).
+    Auto,
+    /// When the bundle asks for it; a bundle that does not is an error.
+    Always,
+    /// No.
+    Never,
+}
+
+/// `create`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CreateArgs {
+    /// What is created.
+    #[command(flatten)]
+    pub(crate) bundle: BundleArgs,
+}
+
+/// `run`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RunArgs {
+    /// What is created.
+    #[command(flatten)]
+    pub(crate) bundle: BundleArgs,
+    /// Return once the process runs.
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Do not delete the container after its end.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Do not adopt orphaned descendants of the container.
+    #[arg(long)]
+    pub(crate) no_subreaper: bool,
+}
+
+/// `kill`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct KillArgs {
+    /// Name of the container.
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+    /// Name or number of the signal.
+    #[arg(value_name = "SIGNAL", default_value = "SIGTERM", allow_negative_numbers = true)]
+    pub(crate) signal: String,
+    /// To all processes of the container.
+    #[arg(short, long)]
+    pub(crate) all: bool,
+}
+
+/// `delete`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DeleteArgs {
+    /// Name of the container.
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+    /// Kill it if it still runs; a missing container is no error.
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Leave its cgroup for the next life.
+    #[arg(long, hide = true)]
+    pub(crate) keep_cgroup: bool,
+}
+
+/// `exec`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ExecArgs {
+    /// Unix socket that receives the master side of the terminal.
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) console_socket: Option<PathBuf>,
+    /// Working directory in the container.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// Set an environment variable; may be repeated.
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Allocate a terminal.
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// UID[:GID].
+    #[arg(short, long, value_name = "UID[:GID]")]
+    pub(crate) user: Option<String>,
+    /// Further groups; may be repeated.
+    #[arg(short = 'g', long, value_name = "GID")]
+    pub(crate) additional_gids: Vec<u32>,
+    /// File with an OCI process object.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) process: Option<PathBuf>,
+    /// Return once the process runs.
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Write the process id to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// SELinux label of the process; refused, SELinux is not supported.
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) process_label: Option<String>,
+    /// AppArmor profile of the process.
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) apparmor: Option<String>,
+    /// Set no_new_privs.
+    #[arg(long)]
+    pub(crate) no_new_privs: bool,
+    /// Add a capability; may be repeated.
+    #[arg(short, long, value_name = "CAP")]
+    pub(crate) cap: Vec<String>,
+    /// Hand N further descriptors to the process, after stdio.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) preserve_fds: u32,
+    /// Run the process in this sub-cgroup; not supported yet.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cgroup: Vec<String>,
+    /// Do not refuse a paused container.
+    #[arg(long)]
+    pub(crate) ignore_paused: bool,
+    /// Name of the container.
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+    /// The command with its arguments.
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// `list`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ListArgs {
+    /// Format of the output.
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = TableOrJson::Table)]
+    pub(crate) format: TableOrJson,
+    /// Only names.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// `ps`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PsArgs {
+    /// Format of the output.
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = TableOrJson::Table)]
+    pub(crate) format: TableOrJson,
+    /// Name of the container.
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+    /// Options for ps(1); -ef when there are none.
+    #[arg(value_name = "PS-OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) options: Vec<String>,
+}
+
+/// `--format` of `list` and `ps`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TableOrJson {
+    /// Columns.
+    Table,
+    /// One JSON document.
+    Json,
+}
+
+/// `spec`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SpecArgs {
+    /// Directory that config.json is written to.
+    #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
+    pub(crate) bundle: PathBuf,
+    /// For a caller without privileges.
+    #[arg(long)]
+    pub(crate) rootless: bool,
+}
+
+/// `enter-identity`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct EnterIdentityArgs {
+    /// Directory with config.json.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) bundle: PathBuf,
+    /// File that is written.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+/// Whether a word is a verb of the OCI runtime (or none at all: a wrong verb is reported as runc does).
+pub(crate) fn is_oci_verb(verb: &str) -> bool {
+    OciCommand::has_subcommand(verb)
+}
