@@ -40,6 +40,7 @@ pub enum EventKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are the documentation: they are the kubelet's own words")]
 pub enum EventReason {
+    Pulling,
     Pulled,
     Created,
     Started,

@@ -64,6 +64,9 @@ pub enum Input {
         /// Instead of the plan's grace.
         grace: Option<Duration>,
     },
+    /// The caller ends the containers itself (a terminating `kill` of a bundle): nothing is probed or started any more, and
+    /// no signal is sent from here.
+    SupervisionEnded,
     /// A restart of one container was asked for by the operator: it is stopped with its grace and started again without back-off.
     RestartRequested {
         /// Whose.

@@ -6,15 +6,25 @@
 //! because this is the one crate that all of them share.
 
 pub mod action;
+mod backoff;
+pub mod columns;
+mod container;
 pub mod control;
 pub mod event;
+pub mod explain;
 pub mod input;
 pub mod layout;
 pub mod moment;
+mod phase;
 pub mod plan;
+mod policy;
+mod prober;
 pub mod record;
+mod recorder;
 pub mod status;
+pub mod supervisor;
 
 pub use action::Action;
 pub use input::Input;
 pub use moment::Moment;
+pub use supervisor::Supervisor;

@@ -58,6 +58,9 @@ pub struct ContainerPlan {
     pub readiness: Option<ProbePlan>,
     /// Waits between restarts.
     pub backoff: BackoffPlan,
+    /// A probe that could not be made (its command does not exist …) counts as a failure; Kubernetes never counts it.
+    #[serde(default)]
+    pub errors_count_as_failures: bool,
     /// Signal number that asks the container to end (`SIGTERM` = 15 unless the image or the manifest says otherwise).
     pub stop_signal: i32,
 }
@@ -88,8 +91,40 @@ pub enum ProbeKind {
 }
 
 impl ProbeKind {
+    /// `Liveness`, as events begin.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Startup => "Startup",
+            Self::Liveness => "Liveness",
+            Self::Readiness => "Readiness",
+        }
+    }
+
+    /// `liveness`, as sentences use it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Startup => "startup",
+            Self::Liveness => "liveness",
+            Self::Readiness => "readiness",
+        }
+    }
+
     /// All kinds, in the order of evaluation.
     pub const ALL: [Self; 3] = [Self::Startup, Self::Liveness, Self::Readiness];
+}
+
+impl ContainerPlan {
+    /// The probe of this kind, if there is one.
+    #[must_use]
+    pub const fn probe(&self, kind: ProbeKind) -> Option<&ProbePlan> {
+        match kind {
+            ProbeKind::Startup => self.startup.as_ref(),
+            ProbeKind::Liveness => self.liveness.as_ref(),
+            ProbeKind::Readiness => self.readiness.as_ref(),
+        }
+    }
 }
 
 /// One probe with its timing. Defaults and meaning: `Probe` of the core/v1 API.
