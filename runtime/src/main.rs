@@ -3,11 +3,33 @@
 //! One process per command, single-threaded, gone when the command is done: libcontainer may only be used so
 //! (it clones and goes on in Rust). What must live longer is the shim's.
 
+mod atomic_file;
+mod bundle;
+mod cgroup;
 mod cli;
+mod console;
+mod container;
+mod container_id;
+mod container_lock;
+mod creation;
+mod foreground;
 mod grammar;
+mod home;
+mod hooks;
+mod init_executor;
+mod init_process;
+mod libcontainer_builder;
 mod logging;
 mod operator;
+mod rlimit;
+mod seccomp;
+mod signal_name;
+mod spec_normalise;
+mod start_fifo;
+mod state_file;
+mod status;
 mod sys;
+mod table;
 mod verbs;
 
 use std::process::ExitCode;

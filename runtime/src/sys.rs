@@ -1,6 +1,12 @@
 //! The system calls that want `unsafe`, one function each, and one symbol for the linker.
 #![allow(unsafe_code, reason = "the one file of this crate that may")]
 
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::sys::signal::Signal;
+use nix::unistd::{ForkResult, Pid};
+
 /// Debian's libseccomp.a is built with glibc's fortify, whose `__fprintf_chk` musl lacks. Only the filter's text export
 /// (`seccomp_export_pfc`) calls it, and hshim never does: the symbol has to exist, it does not have to work.
 #[cfg(target_env = "musl")]
@@ -8,4 +14,94 @@
 #[unsafe(no_mangle)]
 extern "C" fn __fprintf_chk() -> i32 {
     0
+}
+
+fn result(returned: libc::c_long) -> io::Result<libc::c_long> {
+    if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(returned) }
+}
+
+fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the callers pass a descriptor that the kernel has just returned to them; nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// pidfd_open(2).
+pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: plain integers; the kernel returns a new descriptor.
+    owned(result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?)
+}
+
+/// pidfd_send_signal(2), with any number that kill(2) would take.
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: the descriptor is borrowed for the call; a null siginfo is allowed and means that of kill(2).
+    result(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) }).map(drop)
+}
+
+/// Gives SIGPIPE back its default disposition; Rust's start-up code ignores it, and an ignored signal survives execve.
+pub(crate) fn default_sigpipe() -> nix::Result<()> {
+    // SAFETY: SIG_DFL installs no handler, so no code of ours runs in signal context.
+    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) }.map(drop)
+}
+
+/// seccomp(2) SECCOMP_SET_MODE_FILTER with an array of `struct sock_filter` as bytes.
+pub(crate) fn load_seccomp(flags: u32, program: &[u8]) -> io::Result<()> {
+    let length = u16::try_from(program.len() / size_of::<libc::sock_filter>()).map_err(io::Error::other)?;
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
+    // SAFETY: the program outlives the call, holds `length` whole instructions, and is only read and copied by the kernel.
+    result(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) }).map(drop)
+}
+
+/// fork(2). The caller is single-threaded (main.rs), so the child may go on in Rust.
+pub(crate) fn fork() -> nix::Result<Option<Pid>> {
+    // SAFETY: this process has one thread, so no lock can be held by a thread that the child lacks.
+    Ok(match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Some(child),
+        ForkResult::Child => None,
+    })
+}
+
+/// Opens the slave of a pseudoterminal by its master (ioctl_tty(2), TIOCGPTPEER): no path is looked up.
+pub(crate) fn open_pty_peer(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: TIOCGPTPEER takes flags by value and returns a new descriptor.
+    owned(result(libc::c_long::from(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) }))?)
+}
+
+/// Unlocks the slave of a pseudoterminal (TIOCSPTLCK).
+pub(crate) fn unlock_pty(master: BorrowedFd<'_>) -> io::Result<()> {
+    let locked: libc::c_int = 0;
+    // SAFETY: TIOCSPTLCK reads one int.
+    result(libc::c_long::from(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const locked) })).map(drop)
+}
+
+/// Size of a terminal; none when the descriptor is no terminal.
+pub(crate) fn window_size(terminal: BorrowedFd<'_>) -> Option<libc::winsize> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes one winsize.
+    let returned = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    (returned == 0).then_some(size)
+}
+
+/// Sets the size of a terminal.
+pub(crate) fn set_window_size(terminal: BorrowedFd<'_>, size: libc::winsize) -> io::Result<()> {
+    // SAFETY: TIOCSWINSZ reads one winsize.
+    result(libc::c_long::from(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) })).map(drop)
+}
+
+/// Takes over a descriptor that recvmsg(2) has just put into this process.
+pub(crate) fn received(fd: RawFd) -> io::Result<OwnedFd> {
+    owned(libc::c_long::from(fd))
+}
+
+/// Whether a number is an open descriptor of this process.
+pub(crate) fn is_open(fd: RawFd) -> bool {
+    // SAFETY: F_GETFD reads a flag; a number that is not open is answered with EBADF.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+/// Duplicates one of the three standard descriptors.
+pub(crate) fn duplicate(fd: impl AsFd) -> io::Result<OwnedFd> {
+    fd.as_fd().try_clone_to_owned()
 }

@@ -1,0 +1,82 @@
+//! Terminals of containers: the socket on which a master side travels, and a pair made in the container's own devpts.
+
+use std::fs::File;
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use anyhow::Context;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::stat::fstat;
+use nix::sys::statfs::fstatfs;
+use nix::unistd::{Gid, Uid, fchown};
+
+use crate::sys;
+
+/// `DEVPTS_SUPER_MAGIC` of linux/magic.h.
+const DEVPTS_MAGIC: libc::c_ulong = 0x1cd1;
+/// Inode of ptmx in every devpts (fs/devpts/inode.c).
+const PTMX_INODE: u64 = 2;
+
+/// Connects to `--console-socket`.
+pub(crate) fn connect(socket: &Path) -> anyhow::Result<OwnedFd> {
+    let stream = UnixStream::connect(socket).with_context(|| format!("--console-socket: connect to {}", socket.display()))?;
+    Ok(stream.into())
+}
+
+/// A socket of our own, for a terminal that this process keeps: (for the container, ours).
+pub(crate) fn pair() -> anyhow::Result<(OwnedFd, OwnedFd)> {
+    let (theirs, ours) = UnixStream::pair().context("make a console socket")?;
+    Ok((theirs.into(), ours.into()))
+}
+
+/// Sends a master side, with the name of the terminal as runc sends it.
+pub(crate) fn send(socket: BorrowedFd<'_>, master: BorrowedFd<'_>) -> anyhow::Result<()> {
+    let descriptors = [master.as_raw_fd()];
+    let rights = [ControlMessage::ScmRights(&descriptors)];
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(b"/dev/ptmx")], &rights, MsgFlags::MSG_NOSIGNAL, None)
+        .context("hand the terminal on by --console-socket")?;
+    Ok(())
+}
+
+/// Receives a master side.
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> anyhow::Result<OwnedFd> {
+    let mut name = [0_u8; 4096];
+    let mut parts = [IoSliceMut::new(&mut name)];
+    let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)
+        .context("receive the container's terminal")?;
+    let received = message.cmsgs().context("receive the container's terminal")?.find_map(|control| match control {
+        ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
+        _ => None,
+    });
+    sys::received(received.context("the container sent no terminal")?).context("receive the container's terminal")
+}
+
+/// A new terminal in the devpts of a running container: (master, slave). `root` is the container's root directory.
+pub(crate) fn open_inside(root: &File, owner: u32) -> anyhow::Result<(OwnedFd, OwnedFd)> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let master = openat2(root, "dev/pts/ptmx", how)
+        .context("open /dev/pts/ptmx of the container: a terminal needs devpts mounted there")?;
+    // The container may have put anything there.
+    anyhow::ensure!(is_ptmx(&master)?, "/dev/pts/ptmx of the container is no pseudoterminal device");
+    sys::unlock_pty(master.as_fd()).context("unlock the terminal")?;
+    let slave = sys::open_pty_peer(master.as_fd()).context("open the terminal")?;
+    fchown(&slave, Some(Uid::from_raw(owner)), None::<Gid>).context("give the terminal to the container's user")?;
+    Ok((master, slave))
+}
+
+fn is_ptmx(master: &OwnedFd) -> anyhow::Result<bool> {
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "signed in glibc, unsigned in musl"
+    )]
+    let magic = fstatfs(master)?.filesystem_type().0 as libc::c_ulong;
+    Ok(magic == DEVPTS_MAGIC && fstat(master)?.st_ino == PTMX_INODE)
+}

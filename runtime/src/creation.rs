@@ -1,0 +1,178 @@
+//! The making of a container, and its undoing when it fails half-way.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use hshim_health::layout;
+use jiff::Timestamp;
+use libcontainer::oci_spec::runtime::{LinuxNamespaceType, Spec};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
+use crate::atomic_file;
+use crate::bundle::Bundle;
+use crate::cgroup::Cgroup;
+use crate::cli::{BundleArgs, Globals};
+use crate::container_id::ContainerId;
+use crate::container_lock::ContainerLock;
+//ENTER use crate::identity;
+use crate::init_executor::InitExecutor;
+use crate::init_process::ProcessIdentity;
+use crate::libcontainer_builder::InitBuilder;
+use crate::seccomp::SeccompCache;
+use crate::spec_normalise::{self, NormalSpec};
+use crate::start_fifo::StartFifo;
+use crate::state_file::{StateFile, VERSION};
+use crate::sys;
+
+/// A container to be made.
+pub(crate) struct Creation {
+    id: ContainerId,
+    bundle: Bundle,
+    root: PathBuf,
+    dir: PathBuf,
+}
+
+impl Creation {
+    /// Of a container with this name from this bundle.
+    pub(crate) fn new(id: ContainerId, bundle: Bundle, globals: &Globals) -> Self {
+        Self { dir: layout::container_dir(&globals.root, id.as_str()), root: globals.root.clone(), id, bundle }
+    }
+
+    /// Makes it and returns the process id of its init, which is this process' child. Nothing is left when it fails.
+    pub(crate) fn create(self, args: &BundleArgs, console: Option<BorrowedFd<'_>>) -> anyhow::Result<i32> {
+        require_open(args.preserve_fds)?;
+        let normal = spec_normalise::normalise(&self.bundle, &self.id)?;
+        self.make_dir()?;
+        let created = ContainerLock::create(&self.dir).and_then(|lock| {
+            let cgroup = normal.cgroup.clone();
+            let pid = self.fill(normal, args, console).inspect_err(|_error| undo_processes(&cgroup))?;
+            drop(lock);
+            Ok(pid)
+        });
+        created.inspect_err(|_error| {
+            if let Err(error) = fs::remove_dir_all(&self.dir) {
+                log::warn!("remove {} after a failed create: {error}", self.dir.display());
+            }
+        })
+    }
+
+    fn make_dir(&self) -> anyhow::Result<()> {
+        let mut private = DirBuilder::new();
+        private.mode(0o700);
+        let parent = self.root.join("containers");
+        match private.create(&self.dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            done => return done.or_else(|error| self.refuse_dir(error)),
+        }
+        private.recursive(true).create(&parent).with_context(|| format!("create {}", parent.display()))?;
+        private.recursive(false).create(&self.dir).or_else(|error| self.refuse_dir(error))
+    }
+
+    fn refuse_dir(&self, error: std::io::Error) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            error.kind() != ErrorKind::AlreadyExists,
+            "container with given ID already exists: {}: choose another name, or delete that one (hshim delete)",
+            self.id
+        );
+        Err(error).with_context(|| format!("create {}", self.dir.display()))
+    }
+
+    fn fill(&self, normal: NormalSpec, args: &BundleArgs, console: Option<BorrowedFd<'_>>) -> anyhow::Result<i32> {
+        let NormalSpec { spec, cgroup_path, cgroup, seccomp } = normal;
+        let mut state = self.state(&cgroup);
+        // Before anything that a killed create could leave behind: `delete` finds it by this.
+        state.store(&self.dir)?;
+        atomic_file::write(&self.dir.join("config.json"), &self.bundle.config).context("keep a copy of config.json")?;
+        let cache = SeccompCache::below(&self.root);
+        //ENTER let identity = identity::of_process(&self.bundle.spec, &self.bundle.rootfs, &cache)?;
+        //ENTER identity::store(&identity, &layout::enter_identity(&self.root, self.id.as_str()))?;
+        let filter = seccomp.as_ref().map(|profile| cache.filter(profile)).transpose()?;
+        cgroup.create()?;
+        refuse_strangers(&cgroup, &cgroup_path)?;
+        cgroup.join_what_libcontainer_leaves_out()?;
+        let process = self.bundle.spec.process().as_ref();
+        let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
+        let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, env);
+        let builder = InitBuilder {
+            id: &self.id,
+            dir: &self.dir,
+            bundle: &self.bundle.dir,
+            rootfs: &self.bundle.rootfs,
+            spec,
+            cgroup_path: &cgroup_path,
+            oom_score_adj: process.and_then(|process| process.oom_score_adj()),
+            console,
+            preserve_fds: args.preserve_fds,
+            no_pivot: args.no_pivot,
+        };
+        let pid = builder.build(executor)?;
+        state.init = Some(ProcessIdentity::of(pid).with_context(|| format!("identify the init process {pid}"))?);
+        state.store(&self.dir)?;
+        Ok(pid)
+    }
+
+    fn state(&self, cgroup: &Cgroup) -> StateFile {
+        let annotations: BTreeMap<String, String> =
+            self.bundle.spec.annotations().clone().unwrap_or_default().into_iter().collect();
+        StateFile {
+            version: VERSION,
+            oci_version: self.bundle.spec.version().clone(),
+            id: self.id.to_string(),
+            bundle: self.bundle.dir.clone(),
+            rootfs: self.bundle.rootfs.clone(),
+            created: Timestamp::now(),
+            owner: nix::unistd::geteuid().as_raw(),
+            annotations,
+            cgroup: cgroup.clone(),
+            has_own_pid_namespace: has_own_pid_namespace(&self.bundle.spec),
+            init: None,
+        }
+    }
+}
+
+fn has_own_pid_namespace(spec: &Spec) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    namespaces.is_some_and(|all| all.iter().any(|ns| ns.typ() == LinuxNamespaceType::Pid && ns.path().is_none()))
+}
+
+/// A descriptor that the caller promised and does not hand over would become one of ours.
+fn require_open(preserve_fds: u32) -> anyhow::Result<()> {
+    let last = i32::try_from(preserve_fds).ok().and_then(|count| count.checked_add(3)).context("--preserve-fds: too many")?;
+    match (3..last).find(|fd| !sys::is_open(*fd)) {
+        Some(closed) => anyhow::bail!("--preserve-fds {preserve_fds}: descriptor {closed} is not open"),
+        None => Ok(()),
+    }
+}
+
+/// Processes that share the cgroup would be killed with the container.
+fn refuse_strangers(cgroup: &Cgroup, path: &Path) -> anyhow::Result<()> {
+    let strangers = cgroup.processes();
+    anyhow::ensure!(
+        strangers.is_empty(),
+        "linux.cgroupsPath: the cgroup {} is in use by the processes {strangers:?}: every container needs its own",
+        path.display()
+    );
+    Ok(())
+}
+
+/// Ends what a failed create has cloned (they wait for messages that nobody will send), and removes the cgroups.
+fn undo_processes(cgroup: &Cgroup) {
+    let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    for child in children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw) {
+        // Our own children, not reaped yet: their ids cannot belong to anybody else.
+        if kill(child, Signal::SIGKILL).is_ok() {
+            waitpid(child, None).ok();
+        }
+    }
+    cgroup.leave();
+    if let Err(error) = cgroup.remove() {
+        log::warn!("after a failed create: {error:#}");
+    }
+}

@@ -1,0 +1,158 @@
+//! The last steps of a container's init process, from the start barrier to execve, and what it tells `start` about them.
+//!
+//! ```text
+//! created:  init holds the write side of <dir>/exec.fifo, close-on-exec, and waits in libcontainer's start barrier
+//! start  →  filter, signals, then "+" into the FIFO, then execve
+//!             it worked: the FIFO is closed by execve        → start reads "+" and the end of file
+//!             it did not: the reason follows                 → start reads "+reason"
+//!             init ended before (a hook failed, a signal)    → start reads the end of file alone
+//! ```
+//! Whether the FIFO has a writer is also how `state` tells created from running.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::{CString, NulError};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::rc::Rc;
+
+use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::unistd::{AccessFlags, access, execve};
+
+use crate::seccomp::SeccompFilter;
+use crate::sys;
+
+/// Written before execve: what follows is about the command itself.
+pub(crate) const ABOUT_TO_EXECUTE: u8 = b'+';
+
+/// What init does when `start` lets it.
+#[derive(Clone)]
+pub(crate) struct InitExecutor {
+    /// Write side of the FIFO.
+    report: Rc<OwnedFd>,
+    /// Loaded last; none when there is none or libcontainer has loaded it.
+    filter: Option<SeccompFilter>,
+    /// Environment, in the order of the specification.
+    env: Vec<String>,
+    /// What libcontainer adds to the environment.
+    added: RefCell<Vec<String>>,
+}
+
+impl InitExecutor {
+    /// For a container whose process has this environment.
+    pub(crate) fn new(report: OwnedFd, filter: Option<SeccompFilter>, env: Vec<String>) -> Self {
+        Self { report: Rc::new(report), filter, env, added: RefCell::default() }
+    }
+
+    fn execute(&self, args: &[String]) -> Result<std::convert::Infallible, String> {
+        let command = args.first().ok_or("process.args: cannot be empty")?;
+        let added = self.added.borrow();
+        let env = || self.env.iter().chain(added.iter());
+        let path = env().rev().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or_default();
+        let found = look_up(command, path)?;
+        let strings = |list: &mut dyn Iterator<Item = &String>| {
+            list.map(|s| CString::new(s.as_str())).collect::<Result<Vec<_>, NulError>>()
+        };
+        let argv = strings(&mut args.iter()).map_err(|_nul| format!("exec: {command:?}: an argument contains NUL"))?;
+        let envp = strings(&mut env()).map_err(|_nul| "process.env: a variable contains NUL".to_owned())?;
+        let file = CString::new(found).map_err(|_nul| format!("exec: {command:?}: the name contains NUL"))?;
+        self.become_ordinary()?;
+        execve(&file, &argv, &envp).map_err(|error| format!("exec: {command:?}: {}", reason(error)))
+    }
+
+    /// Takes back what Rust's start-up code and the caller left in this process, and loads the filter last.
+    fn become_ordinary(&self) -> Result<(), String> {
+        sys::default_sigpipe().map_err(|error| format!("reset SIGPIPE: {error}"))?;
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+            .map_err(|error| format!("reset the signal mask: {error}"))?;
+        match &self.filter {
+            Some(filter) => {
+                sys::load_seccomp(filter.flags, &filter.program).map_err(|error| format!("load the seccomp filter: {error}"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Executor for InitExecutor {
+    fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
+        let tell = |text: &[u8]| {
+            // Without a reader there is nobody to tell.
+            if let Ok(fifo) = self.report.try_clone() {
+                drop(File::from(fifo).write_all(text));
+            }
+        };
+        tell(&[ABOUT_TO_EXECUTE]);
+        let args = spec.process().as_ref().and_then(|process| process.args().as_deref()).unwrap_or_default();
+        let Err(message) = self.execute(args);
+        tell(message.as_bytes());
+        Err(ExecutorError::Other(message))
+    }
+
+    /// A command that is not there is `start`'s error: only then is the root file system final.
+    fn validate(&self, _spec: &Spec) -> Result<(), ExecutorValidationError> {
+        Ok(())
+    }
+
+    fn setup_envs(&self, envs: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
+        let has =
+            |name: &str| self.env.iter().any(|variable| variable.strip_prefix(name).is_some_and(|rest| rest.starts_with('=')));
+        let added = ["HOME", "LISTEN_FDS", "LISTEN_PID"].iter().filter(|name| !has(name));
+        let added = added.filter_map(|name| envs.get(*name).map(|value| format!("{name}={value}"))).collect();
+        self.added.replace(added);
+        Ok(())
+    }
+}
+
+/// Finds a command as execvp(3) does, with the texts that callers of runc look for.
+fn look_up(command: &str, path: &str) -> Result<String, String> {
+    if command.contains('/') {
+        return match std::fs::metadata(command) {
+            Ok(_exists) => Ok(command.to_owned()),
+            Err(error) => Err(format!("exec: {command:?}: stat {command}: {}", io_reason(&error))),
+        };
+    }
+    let mut forbidden = false;
+    for dir in path.split(':').filter(|dir| !dir.is_empty()) {
+        let candidate = format!("{dir}/{command}");
+        let Ok(metadata) = std::fs::metadata(&candidate) else { continue };
+        let may = metadata.is_file() && metadata.mode() & 0o111 != 0 && access(candidate.as_str(), AccessFlags::X_OK).is_ok();
+        if may {
+            return Ok(candidate);
+        }
+        forbidden = true;
+    }
+    Err(format!("exec: {command:?}: {}", if forbidden { "permission denied" } else { "executable file not found in $PATH" }))
+}
+
+fn reason(error: nix::Error) -> String {
+    io_reason(&std::io::Error::from(error))
+}
+
+/// The errno's text as Go spells it.
+fn io_reason(error: &std::io::Error) -> String {
+    match error.raw_os_error().map(nix::Error::from_raw) {
+        Some(errno) => errno.desc().to_ascii_lowercase(),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_command_is_told_in_the_words_that_callers_look_for() {
+        assert_eq!(
+            look_up("no-such-command", "/bin").unwrap_err(),
+            r#"exec: "no-such-command": executable file not found in $PATH"#
+        );
+        assert_eq!(look_up("/no/such", "/bin").unwrap_err(), r#"exec: "/no/such": stat /no/such: no such file or directory"#);
+        assert_eq!(look_up("passwd", "/etc").unwrap_err(), r#"exec: "passwd": permission denied"#);
+        assert_eq!(look_up("sh", "/nowhere::/bin").unwrap(), "/bin/sh");
+    }
+}

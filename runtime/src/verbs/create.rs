@@ -1,0 +1,55 @@
+//! `create`: a bundle becomes a container whose init process waits for `start`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::atomic_file;
+use crate::bundle::Bundle;
+use crate::cli::{BundleArgs, Globals};
+use crate::console;
+use crate::creation::Creation;
+
+use super::require_privilege;
+
+/// Performs `create`.
+pub(crate) fn create(args: &BundleArgs, globals: &Globals) -> anyhow::Result<()> {
+    require_privilege(globals)?;
+    let id = args.id.parse()?;
+    let bundle = Bundle::open(&args.bundle)?;
+    let console = console(args, &bundle, Terminal::HandedOn)?;
+    let creation = Creation::new(id, bundle, globals);
+    let pid = creation.create(args, console.as_ref().map(AsFd::as_fd))?;
+    write_pid_file(args.pid_file.as_deref(), pid)
+}
+
+/// Who holds the master side of a container's terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Terminal {
+    /// Whoever listens on `--console-socket`.
+    HandedOn,
+    /// This process, which stays.
+    Kept,
+}
+
+/// Connects to `--console-socket` if the container has a terminal that must be handed on.
+pub(crate) fn console(args: &BundleArgs, bundle: &Bundle, terminal: Terminal) -> anyhow::Result<Option<OwnedFd>> {
+    let wanted = bundle.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+    match (wanted, terminal, &args.console_socket) {
+        (true, Terminal::HandedOn, Some(socket)) => console::connect(socket).map(Some),
+        (true, Terminal::HandedOn, None) => {
+            anyhow::bail!("process.terminal: cannot allocate a terminal when hshim will detach without --console-socket")
+        }
+        (true, Terminal::Kept, Some(_)) | (false, _, Some(_)) => {
+            anyhow::bail!("--console-socket: cannot be used when hshim will not detach, or when process.terminal is not set")
+        }
+        (true, Terminal::Kept, None) | (false, _, None) => Ok(None),
+    }
+}
+
+/// Writes `--pid-file`, whole or not at all.
+pub(crate) fn write_pid_file(file: Option<&Path>, pid: i32) -> anyhow::Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    atomic_file::write(file, pid.to_string().as_bytes()).with_context(|| format!("write the pid file {}", file.display()))
+}

@@ -1,0 +1,88 @@
+//! `delete`: nothing of a container stays: process, cgroup, directory.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use hshim_health::layout;
+
+use crate::cli::{DeleteArgs, Globals};
+use crate::container::{Container, NoSuchContainer};
+use crate::container_id::ContainerId;
+use crate::hooks::{self, Stage};
+use crate::status::Status;
+
+use super::require_privilege;
+
+/// How long a killed init process may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What becomes of the cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CgroupFate {
+    /// Removed.
+    Removed,
+    /// Emptied and left for the next life.
+    Kept,
+}
+
+/// Performs `delete`.
+pub(crate) fn delete(args: &DeleteArgs, globals: &Globals) -> anyhow::Result<()> {
+    require_privilege(globals)?;
+    let id: ContainerId = args.id.parse()?;
+    let container = match Container::open_locked(&globals.root, &id) {
+        Ok(container) => container,
+        Err(error) if error.is::<NoSuchContainer>() => return delete_remains(&id, args, globals, error),
+        Err(error) => return Err(error),
+    };
+    match container.status()? {
+        Status::Stopped | Status::Created => {}
+        status @ (Status::Creating | Status::Running | Status::Paused) => {
+            anyhow::ensure!(args.force, "cannot delete container {id} that is not stopped: {status}");
+        }
+    }
+    delete_container(&container, if args.keep_cgroup { CgroupFate::Kept } else { CgroupFate::Removed })
+}
+
+/// Deletes a container, whatever it is doing.
+pub(crate) fn delete_container(container: &Container, fate: CgroupFate) -> anyhow::Result<()> {
+    end_processes(container)?;
+    match fate {
+        CgroupFate::Removed => container.state.cgroup.remove()?,
+        CgroupFate::Kept => container.state.cgroup.remove_children()?,
+    }
+    hooks::run(container, Stage::Poststop);
+    remove_dir(&container.dir)
+}
+
+/// Without a pid namespace of its own, or after a `create` that was cut short, more than the init process may be left.
+fn end_processes(container: &Container) -> anyhow::Result<()> {
+    let cgroup = &container.state.cgroup;
+    if let Some(init) = container.init()? {
+        if !init.has_ended()? {
+            init.signal(libc::SIGKILL).context("kill the init process")?;
+            if cgroup.is_frozen() {
+                cgroup.set_frozen(false);
+            }
+        }
+        anyhow::ensure!(init.ends_within(PATIENCE)?, "the init process does not end {} s after SIGKILL", PATIENCE.as_secs());
+    }
+    if container.state.init.is_none() || !container.state.has_own_pid_namespace {
+        cgroup.kill_all()?;
+    }
+    Ok(())
+}
+
+/// A `create` that was killed at its first step leaves a directory without a state.
+fn delete_remains(id: &ContainerId, args: &DeleteArgs, globals: &Globals, missing: anyhow::Error) -> anyhow::Result<()> {
+    let dir = layout::container_dir(&globals.root, id.as_str());
+    if dir.exists() && args.force {
+        return remove_dir(&dir);
+    }
+    if args.force { Ok(()) } else { Err(missing) }
+}
+
+fn remove_dir(dir: &Path) -> anyhow::Result<()> {
+    fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))
+}

@@ -1,0 +1,30 @@
+//! `kill`: a signal to the init process, or to all processes of a container.
+
+use crate::cli::{Globals, KillArgs};
+use crate::container::Container;
+use crate::signal_name::SignalNumber;
+use crate::status::Status;
+
+use super::require_privilege;
+
+/// Performs `kill`.
+pub(crate) fn kill(args: &KillArgs, globals: &Globals) -> anyhow::Result<()> {
+    require_privilege(globals)?;
+    let SignalNumber(signal) = args.signal.parse()?;
+    let container = Container::open(&globals.root, &args.id.parse()?)?;
+    let status = container.status()?;
+    if args.all {
+        // Also of a stopped container: what it started may live on in a shared pid namespace.
+        drop(container.state.cgroup.signal_all(signal));
+        return Ok(());
+    }
+    let Some(init) = container.init()?.filter(|_| status != Status::Stopped) else {
+        anyhow::bail!("container not running: {}", args.id)
+    };
+    init.signal(signal)?;
+    if status == Status::Paused && signal == libc::SIGKILL {
+        // A frozen process of cgroup v1 dies only when it is thawed.
+        container.state.cgroup.set_frozen(false);
+    }
+    Ok(())
+}

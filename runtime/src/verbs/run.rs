@@ -1,0 +1,98 @@
+//! `run`: create and start; in the foreground also wait and delete.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use nix::sys::wait::waitpid;
+use nix::unistd::pipe;
+
+use crate::bundle::Bundle;
+use crate::cli::{Globals, RunArgs};
+use crate::console;
+use crate::container::Container;
+use crate::container_id::ContainerId;
+use crate::creation::Creation;
+use crate::foreground::Foreground;
+use crate::sys;
+
+use super::create::{self, Terminal};
+use super::delete::{self, CgroupFate};
+use super::{require_privilege, start};
+
+/// Performs `run`.
+pub(crate) fn run(args: &RunArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
+    require_privilege(globals)?;
+    let id: ContainerId = args.bundle.id.parse()?;
+    let bundle = Bundle::open(&args.bundle.bundle)?;
+    if args.detach { run_detached(args, id, bundle, globals) } else { run_in_foreground(args, id, bundle, globals) }
+}
+
+fn run_detached(args: &RunArgs, id: ContainerId, bundle: Bundle, globals: &Globals) -> anyhow::Result<ExitCode> {
+    let console = create::console(&args.bundle, &bundle, Terminal::HandedOn)?;
+    let pid = Creation::new(id.clone(), bundle, globals).create(&args.bundle, console.as_ref().map(AsFd::as_fd))?;
+    let container = Container::open_locked(&globals.root, &id)?;
+    begin(&container, args, pid)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_in_foreground(args: &RunArgs, id: ContainerId, bundle: Bundle, globals: &Globals) -> anyhow::Result<ExitCode> {
+    create::console(&args.bundle, &bundle, Terminal::Kept)?;
+    let has_terminal = bundle.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+    let (theirs, ours) =
+        if has_terminal { console::pair().map(|(theirs, ours)| (Some(theirs), Some(ours)))? } else { (None, None) };
+    let foreground = Foreground::take()?;
+    // The container's init is a child of the process that creates it; when that ends, it becomes ours.
+    nix::sys::prctl::set_child_subreaper(true).context("become the parent of the container")?;
+    create_apart(Creation::new(id.clone(), bundle, globals), args, theirs)?;
+    let container = Container::open_locked(&globals.root, &id)?;
+    let pid = container.state.init.as_ref().map_or(0, |init| init.pid);
+    let init = sys::pidfd_open(pid).context("open the init process")?;
+    let master = ours.map(|ours| console::receive(ours.as_fd())).transpose();
+    let master = master.inspect_err(|_error| discard(&container))?;
+    begin(&container, args, pid)?;
+    drop(container);
+    let code = foreground.wait(init.as_fd(), master)?;
+    if !args.keep {
+        let container = Container::open_locked(&globals.root, &id)?;
+        delete::delete_container(&container, CgroupFate::Removed)?;
+    }
+    Ok(ExitCode::from(code))
+}
+
+/// Writes the pid file and starts the container; it is deleted when that fails.
+fn begin(container: &Container, args: &RunArgs, pid: i32) -> anyhow::Result<()> {
+    create::write_pid_file(args.bundle.pid_file.as_deref(), pid)
+        .and_then(|()| start::start_created(container))
+        .inspect_err(|_error| discard(container))
+}
+
+fn discard(container: &Container) {
+    if let Err(error) = delete::delete_container(container, CgroupFate::Removed) {
+        log::warn!("delete {} after a failed run: {error:#}", container.state.id);
+    }
+}
+
+/// Creates in a process of its own: libcontainer leaves its caller undumpable, in the container's cgroups and with its
+/// `oom_score_adj`, and this process stays.
+fn create_apart(creation: Creation, args: &RunArgs, console: Option<OwnedFd>) -> anyhow::Result<()> {
+    let (read, write) = pipe().context("make a pipe")?;
+    let Some(child) = sys::fork().context("fork")? else {
+        drop(read);
+        let created = creation.create(&args.bundle, console.as_ref().map(AsFd::as_fd));
+        let failed = created.err().map(|error| drop(File::from(write).write_all(format!("{error:#}").as_bytes())));
+        std::process::exit(i32::from(failed.is_some()));
+    };
+    drop(write);
+    let mut message = String::new();
+    // The init process holds the write side until it executes its command, so the child's end is what counts.
+    let status = waitpid(child, None).context("wait for the creating process")?;
+    if status == nix::sys::wait::WaitStatus::Exited(child, 0) {
+        return Ok(());
+    }
+    File::from(read).read_to_string(&mut message).context("read why the creating process failed")?;
+    anyhow::ensure!(!message.is_empty(), "the creating process ended as {status:?}");
+    anyhow::bail!(message)
+}

@@ -1,0 +1,41 @@
+//! `start`: the init process executes the container's command.
+
+use crate::cli::Globals;
+use crate::container::Container;
+use crate::hooks::{self, Stage};
+use crate::libcontainer_builder;
+use crate::start_fifo::{StartFifo, Started};
+use crate::status::Status;
+
+use super::require_privilege;
+
+/// Performs `start`.
+pub(crate) fn start(id: &str, globals: &Globals) -> anyhow::Result<()> {
+    require_privilege(globals)?;
+    let container = Container::open_locked(&globals.root, &id.parse()?)?;
+    start_created(&container)
+}
+
+/// Starts a created container.
+pub(crate) fn start_created(container: &Container) -> anyhow::Result<()> {
+    match container.status()? {
+        Status::Created => {}
+        Status::Stopped => anyhow::bail!("cannot start a container that has stopped"),
+        Status::Running => anyhow::bail!("cannot start an already running container"),
+        other @ (Status::Creating | Status::Paused) => anyhow::bail!("cannot start a container in the {other} state"),
+    }
+    let Some(fifo) = StartFifo::open(&container.dir)? else { anyhow::bail!("cannot start an already running container") };
+    libcontainer_builder::start(&container.dir)?;
+    match fifo.outcome()? {
+        Started::Executed => {}
+        Started::Failed(reason) => anyhow::bail!("unable to start container process: {reason}"),
+        Started::EndedBefore => {
+            anyhow::bail!(
+                "unable to start container process: it ended before its command was executed (a startContainer hook, or a signal)"
+            )
+        }
+    }
+    StartFifo::remove(&container.dir)?;
+    hooks::run(container, Stage::Poststart);
+    Ok(())
+}
