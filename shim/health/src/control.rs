@@ -10,6 +10,10 @@ pub const SERVICE: &str = "hshim.v1.Supervisor";
 /// ttrpc method name.
 pub const METHOD: &str = "Call";
 
+/// Set to `1` in the environment of every runtime command that a shim runs: the command then means the container itself. Without
+/// it, `start`, `kill` and `delete` of a supervised id are asked of its shim, and the two would wait for each other.
+pub const WITHOUT_SUPERVISION: &str = "HSHIM_WITHOUT_SUPERVISION";
+
 /// What is asked of a shim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -91,9 +91,10 @@ pub enum Input {
 pub enum StartStage {
     /// Before the runtime was asked: root file system, volumes, spec (`CreateContainerConfigError`).
     Config,
-    /// The runtime's `create` (`CreateContainerError`).
+    /// The runtime could not be asked, or did not answer (`CreateContainerError`).
     Create,
-    /// The runtime's `start` (`RunContainerError`, exit 128 `StartError`).
+    /// The runtime refused to `create` or to `start`: it has no such command … (`RunContainerError`, exit 128 `StartError`: for
+    /// containerd and the kubelet both belong to the start).
     Start,
 }
 
