@@ -21,6 +21,7 @@ mod policy;
 mod prober;
 pub mod record;
 mod recorder;
+mod stamping;
 pub mod status;
 pub mod supervisor;
 
