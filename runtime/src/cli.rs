@@ -98,6 +98,7 @@ pub(crate) enum Rootless {
 }
 
 /// Every verb.
+#[allow(clippy::large_enum_variant, reason = "there is one in the whole process")]
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// A verb of the OCI runtime.
@@ -109,6 +110,7 @@ pub(crate) enum Command {
 }
 
 /// The verbs of the OCI runtime (runtime-tools docs/command-line-interface.md, and runc's own).
+#[allow(clippy::large_enum_variant, reason = "there is one in the whole process")]
 #[derive(Debug, Subcommand)]
 pub(crate) enum OciCommand {
     /// Create a container from a bundle; `start` runs its process.
@@ -354,7 +356,7 @@ pub(crate) struct EnterIdentityArgs {
     pub(crate) output: PathBuf,
 }
 
-/// Whether a word is a verb of the OCI runtime (or none at all: a wrong verb is reported as runc does).
+/// Whether a word is a verb of the OCI runtime.
 pub(crate) fn is_oci_verb(verb: &str) -> bool {
     OciCommand::has_subcommand(verb)
 }

@@ -48,10 +48,12 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> anyhow::Result<OwnedFd> {
     let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
     let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)
         .context("receive the container's terminal")?;
-    let received = message.cmsgs().context("receive the container's terminal")?.find_map(|control| match control {
-        ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
-        _ => None,
-    });
+    let mut received = None;
+    for control in message.cmsgs().context("receive the container's terminal")? {
+        if let ControlMessageOwned::ScmRights(descriptors) = control {
+            received = received.or(descriptors.first().copied());
+        }
+    }
     sys::received(received.context("the container sent no terminal")?).context("receive the container's terminal")
 }
 
@@ -70,6 +72,23 @@ pub(crate) fn open_inside(root: &File, owner: u32) -> anyhow::Result<(OwnedFd, O
     Ok((master, slave))
 }
 
+/// The user id outside of a user `uid` of the container whose init is `pid`.
+pub(crate) fn host_uid(pid: i32, uid: u32) -> anyhow::Result<u32> {
+    let file = format!("/proc/{pid}/uid_map");
+    let map = std::fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
+    mapped(&map, uid).with_context(|| format!("user id {uid} is not mapped in the container's user namespace"))
+}
+
+/// Lines `inside outside length` (user_namespaces(7)).
+fn mapped(map: &str, uid: u32) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().filter_map(|field| field.parse::<u32>().ok());
+        let (inside, outside, length) = (fields.next()?, fields.next()?, fields.next()?);
+        let offset = uid.checked_sub(inside).filter(|offset| *offset < length)?;
+        outside.checked_add(offset)
+    })
+}
+
 fn is_ptmx(master: &OwnedFd) -> anyhow::Result<bool> {
     #[allow(
         clippy::unnecessary_cast,
@@ -79,4 +98,16 @@ fn is_ptmx(master: &OwnedFd) -> anyhow::Result<bool> {
     )]
     let magic = fstatfs(master)?.filesystem_type().0 as libc::c_ulong;
     Ok(magic == DEVPTS_MAGIC && fstat(master)?.st_ino == PTMX_INODE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_ids_are_mapped_as_the_kernel_maps_them() {
+        assert_eq!(mapped("         0          0 4294967295\n", 1000), Some(1000));
+        let map = "0 100000 1000\n1000 5 1\n";
+        assert_eq!([0, 999, 1000, 1001].map(|uid| mapped(map, uid)), [Some(100_000), Some(100_999), Some(5), None]);
+    }
 }

@@ -21,7 +21,7 @@ use crate::cgroup::Cgroup;
 use crate::cli::{BundleArgs, Globals};
 use crate::container_id::ContainerId;
 use crate::container_lock::ContainerLock;
-//ENTER use crate::identity;
+use crate::identity;
 use crate::init_executor::InitExecutor;
 use crate::init_process::ProcessIdentity;
 use crate::libcontainer_builder::InitBuilder;
@@ -29,7 +29,6 @@ use crate::seccomp::SeccompCache;
 use crate::spec_normalise::{self, NormalSpec};
 use crate::start_fifo::StartFifo;
 use crate::state_file::{StateFile, VERSION};
-use crate::sys;
 
 /// A container to be made.
 pub(crate) struct Creation {
@@ -47,7 +46,6 @@ impl Creation {
 
     /// Makes it and returns the process id of its init, which is this process' child. Nothing is left when it fails.
     pub(crate) fn create(self, args: &BundleArgs, console: Option<BorrowedFd<'_>>) -> anyhow::Result<i32> {
-        require_open(args.preserve_fds)?;
         let normal = spec_normalise::normalise(&self.bundle, &self.id)?;
         self.make_dir()?;
         let created = ContainerLock::create(&self.dir).and_then(|lock| {
@@ -91,8 +89,8 @@ impl Creation {
         state.store(&self.dir)?;
         atomic_file::write(&self.dir.join("config.json"), &self.bundle.config).context("keep a copy of config.json")?;
         let cache = SeccompCache::below(&self.root);
-        //ENTER let identity = identity::of_process(&self.bundle.spec, &self.bundle.rootfs, &cache)?;
-        //ENTER identity::store(&identity, &layout::enter_identity(&self.root, self.id.as_str()))?;
+        let identity = identity::of_process(&self.bundle.spec, &self.bundle.rootfs, &cache)?;
+        identity::store(&identity, &layout::enter_identity(&self.root, self.id.as_str()))?;
         let filter = seccomp.as_ref().map(|profile| cache.filter(profile)).transpose()?;
         cgroup.create()?;
         refuse_strangers(&cgroup, &cgroup_path)?;
@@ -140,15 +138,6 @@ impl Creation {
 fn has_own_pid_namespace(spec: &Spec) -> bool {
     let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
     namespaces.is_some_and(|all| all.iter().any(|ns| ns.typ() == LinuxNamespaceType::Pid && ns.path().is_none()))
-}
-
-/// A descriptor that the caller promised and does not hand over would become one of ours.
-fn require_open(preserve_fds: u32) -> anyhow::Result<()> {
-    let last = i32::try_from(preserve_fds).ok().and_then(|count| count.checked_add(3)).context("--preserve-fds: too many")?;
-    match (3..last).find(|fd| !sys::is_open(*fd)) {
-        Some(closed) => anyhow::bail!("--preserve-fds {preserve_fds}: descriptor {closed} is not open"),
-        None => Ok(()),
-    }
 }
 
 /// Processes that share the cgroup would be killed with the container.

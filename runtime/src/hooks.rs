@@ -4,7 +4,7 @@ use libcontainer::container::ContainerStatus;
 use libcontainer::hooks::run_hooks;
 
 use crate::container::Container;
-use crate::libcontainer_builder::hook_container;
+use crate::libcontainer_builder::hook_state;
 
 /// When.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +26,9 @@ pub(crate) fn run(container: &Container, stage: Stage) {
         Stage::Poststart => (hooks.poststart(), ContainerStatus::Running),
         Stage::Poststop => (hooks.poststop(), ContainerStatus::Stopped),
     };
-    let Ok(id) = container.state.id.parse() else { return };
     let annotations = container.state.annotations.clone().into_iter().collect();
-    let mut state = hook_container(&id, &container.state.bundle, &container.dir, annotations).state;
+    let facts = &container.state;
+    let mut state = hook_state(&facts.id, &facts.oci_version, &facts.bundle, annotations);
     state.status = status;
     state.pid = container.state.init.as_ref().filter(|_| stage == Stage::Poststart).map(|init| init.pid);
     for hook in hooks.iter().flatten() {

@@ -129,6 +129,18 @@ fn look_up(command: &str, path: &str) -> Result<String, String> {
     Err(format!("exec: {command:?}: {}", if forbidden { "permission denied" } else { "executable file not found in $PATH" }))
 }
 
+/// Why a command was not executed, when all that is known is the error number.
+pub(crate) fn not_executed(command: &str, error: nix::Error) -> String {
+    let reason = reason(error);
+    if error != nix::Error::ENOENT {
+        return format!("exec: {command:?}: {reason}");
+    }
+    if command.contains('/') {
+        return format!("exec: {command:?}: stat {command}: {reason}");
+    }
+    format!("exec: {command:?}: executable file not found in $PATH")
+}
+
 fn reason(error: nix::Error) -> String {
     io_reason(&std::io::Error::from(error))
 }

@@ -77,6 +77,12 @@ impl InitProcess {
     }
 }
 
+impl From<InitProcess> for OwnedFd {
+    fn from(init: InitProcess) -> Self {
+        init.0
+    }
+}
+
 impl AsFd for InitProcess {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::Context;
@@ -65,6 +65,7 @@ impl InitBuilder<'_> {
         set_oom_score_adj(self.oom_score_adj)?;
         nix::sys::prctl::set_dumpable(false).context("make this process undumpable")?;
         let annotations = self.spec.annotations().clone().unwrap_or_default();
+        let state = hook_state(self.id.as_str(), self.spec.version(), self.bundle, annotations);
         let args = ContainerArgs {
             container_type: ContainerType::InitContainer,
             syscall: SyscallType::default(),
@@ -72,7 +73,7 @@ impl InitBuilder<'_> {
             console_socket: self.console.map(|console| console.as_raw_fd()),
             notify_listener,
             preserve_fds: i32::try_from(self.preserve_fds).context("--preserve-fds")?,
-            container: Some(hook_container(self.id, self.bundle, self.dir, annotations)),
+            container: Some(Container { state, root: self.dir.to_owned() }),
             user_ns_config,
             cgroup_config: CgroupConfig {
                 cgroup_path: self.cgroup_path.to_owned(),
@@ -99,10 +100,11 @@ pub(crate) fn start(dir: &Path) -> anyhow::Result<()> {
 }
 
 /// What libcontainer's hook runner knows of a container.
-pub(crate) fn hook_container(id: &ContainerId, bundle: &Path, dir: &Path, annotations: HashMap<String, String>) -> Container {
-    let mut state = State::new(id.as_str(), ContainerStatus::Creating, None, bundle.to_owned());
+pub(crate) fn hook_state(id: &str, oci_version: &str, bundle: &Path, annotations: HashMap<String, String>) -> State {
+    let mut state = State::new(id, ContainerStatus::Creating, None, bundle.to_owned());
+    state.oci_version = oci_version.to_owned();
     state.annotations = Some(annotations);
-    Container { state, root: PathBuf::from(dir) }
+    state
 }
 
 /// Children inherit it. Without CAP_SYS_RESOURCE it can be raised only.
@@ -121,6 +123,9 @@ fn set_oom_score_adj(score: Option<i32>) -> anyhow::Result<()> {
 fn reason(error: &ProcessError) -> String {
     if let ProcessError::Channel(ChannelError::ExecError(reason) | ChannelError::OtherError(reason)) = error {
         return reason.clone();
+    }
+    if let ProcessError::Hooks(reason) = error {
+        return format!("a prestart or createRuntime hook: {reason}");
     }
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);

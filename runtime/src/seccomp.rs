@@ -203,7 +203,7 @@ fn arch(arch: Arch) -> ScmpArch {
 mod tests {
     use super::*;
 
-    fn profile(json: serde_json::Value) -> LinuxSeccomp {
+    fn profile(json: Value) -> LinuxSeccomp {
         serde_json::from_value(json).unwrap()
     }
 

@@ -8,7 +8,9 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
 use caps::{CapSet, Capability};
-use libcontainer::oci_spec::runtime::{Linux, LinuxSeccomp, Mount, MountBuilder, PosixRlimit, PosixRlimitBuilder, Process, Spec};
+use libcontainer::oci_spec::runtime::{
+    Capabilities, Linux, LinuxCapabilities, LinuxSeccomp, Mount, MountBuilder, PosixRlimit, PosixRlimitBuilder, Process, Spec,
+};
 use libcontainer::validator::Validator;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::resource::getrlimit;
@@ -192,12 +194,28 @@ fn normalise_process(process: &mut Process) {
     }
     // hshim sets it before it clones (libcontainer_builder.rs), and knows when it must not.
     process.set_oom_score_adj(None);
+    let capabilities = complete(process.capabilities().as_ref());
+    process.set_capabilities(Some(capabilities));
     if process.apparmor_profile().as_ref().is_some_and(String::is_empty) {
         process.set_apparmor_profile(None);
     }
     if let Some(limits) = process.rlimits().as_ref().filter(|_| !may_raise_limits()) {
         process.set_rlimits(Some(limits.iter().map(clamped).collect()));
     }
+}
+
+/// L21: libcontainer leaves a set that is not written as it is, which is the caller's full one. Not written means empty.
+fn complete(written: Option<&LinuxCapabilities>) -> LinuxCapabilities {
+    let set =
+        |of: fn(&LinuxCapabilities) -> &Option<Capabilities>| written.and_then(|written| of(written).clone()).unwrap_or_default();
+    let mut complete = written.cloned().unwrap_or_default();
+    complete
+        .set_bounding(Some(set(LinuxCapabilities::bounding)))
+        .set_effective(Some(set(LinuxCapabilities::effective)))
+        .set_permitted(Some(set(LinuxCapabilities::permitted)))
+        .set_inheritable(Some(set(LinuxCapabilities::inheritable)))
+        .set_ambient(Some(set(LinuxCapabilities::ambient)));
+    complete
 }
 
 /// Whether hard limits and `oom_score_adj` may be changed freely; machines inside machines often lack it.
@@ -253,6 +271,18 @@ mod tests {
         assert!(linux.seccomp().is_some());
         assert!(take_seccomp(linux, Some(true)).unwrap().is_some());
         assert!(linux.seccomp().is_none());
+    }
+
+    #[test]
+    fn a_capability_set_that_is_not_written_is_empty() {
+        for (written, effective) in [(serde_json::json!(null), 0), (serde_json::json!({"effective": ["CAP_KILL"]}), 1)] {
+            let written: Option<LinuxCapabilities> = serde_json::from_value(written).unwrap();
+            let complete = complete(written.as_ref());
+            assert_eq!(complete.effective().as_ref().unwrap().len(), effective);
+            for set in [complete.bounding(), complete.permitted(), complete.inheritable(), complete.ambient()] {
+                assert!(set.as_ref().unwrap().is_empty());
+            }
+        }
     }
 
     #[test]

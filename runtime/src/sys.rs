@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "the one file of this crate that may")]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid};
@@ -99,9 +99,4 @@ pub(crate) fn received(fd: RawFd) -> io::Result<OwnedFd> {
 pub(crate) fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD reads a flag; a number that is not open is answered with EBADF.
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
-}
-
-/// Duplicates one of the three standard descriptors.
-pub(crate) fn duplicate(fd: impl AsFd) -> io::Result<OwnedFd> {
-    fd.as_fd().try_clone_to_owned()
 }

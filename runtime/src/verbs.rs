@@ -2,7 +2,9 @@
 
 mod create;
 mod delete;
+mod exec;
 mod features;
+mod identity;
 mod kill;
 mod list;
 mod ps;
@@ -14,13 +16,15 @@ mod state;
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::Context;
+
 use crate::cli::{CgroupManager, Globals, OciCommand};
 
 /// Performs one verb. An error is printed by the caller.
 pub(crate) fn run(command: OciCommand, globals: &Globals) -> anyhow::Result<ExitCode> {
     let done = match command {
         OciCommand::Run(args) => return run::run(&args, globals),
-        OciCommand::Exec(_) => anyhow::bail!("exec is not there yet"),
+        OciCommand::Exec(args) => return exec::exec(&args, globals).context("exec failed"),
         OciCommand::Create(args) => create::create(&args.bundle, globals),
         OciCommand::Start(args) => start::start(&args.id, globals),
         OciCommand::State(args) => state::state(&args.id, globals),
@@ -30,7 +34,7 @@ pub(crate) fn run(command: OciCommand, globals: &Globals) -> anyhow::Result<Exit
         OciCommand::Ps(args) => ps::ps(&args, globals),
         OciCommand::Spec(args) => spec::spec(&args),
         OciCommand::Features => features::features(),
-        OciCommand::EnterIdentity(_) => anyhow::bail!("enter-identity is not there yet"),
+        OciCommand::EnterIdentity(args) => identity::enter_identity(&args, globals),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

@@ -10,12 +10,14 @@ use crate::bundle::Bundle;
 use crate::cli::{BundleArgs, Globals};
 use crate::console;
 use crate::creation::Creation;
+use crate::preserved_fds;
 
 use super::require_privilege;
 
 /// Performs `create`.
 pub(crate) fn create(args: &BundleArgs, globals: &Globals) -> anyhow::Result<()> {
     require_privilege(globals)?;
+    preserved_fds::require_open(args.preserve_fds)?;
     let id = args.id.parse()?;
     let bundle = Bundle::open(&args.bundle)?;
     let console = console(args, &bundle, Terminal::HandedOn)?;

@@ -16,6 +16,7 @@ use crate::container::Container;
 use crate::container_id::ContainerId;
 use crate::creation::Creation;
 use crate::foreground::Foreground;
+use crate::preserved_fds;
 use crate::sys;
 
 use super::create::{self, Terminal};
@@ -25,6 +26,7 @@ use super::{require_privilege, start};
 /// Performs `run`.
 pub(crate) fn run(args: &RunArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
     require_privilege(globals)?;
+    preserved_fds::require_open(args.bundle.preserve_fds)?;
     let id: ContainerId = args.bundle.id.parse()?;
     let bundle = Bundle::open(&args.bundle.bundle)?;
     if args.detach { run_detached(args, id, bundle, globals) } else { run_in_foreground(args, id, bundle, globals) }

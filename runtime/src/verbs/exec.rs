@@ -1,0 +1,152 @@
+//! `exec`: a further process in a running container, through hshim-enter.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use hshim_enter::{CgroupEntry, ContainerCgroup, EnterProgram, Entered, Entry, Report, Shape, Target};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+
+use crate::cli::{ExecArgs, Globals};
+use crate::console;
+use crate::container::Container;
+use crate::exec_process::{ExecProcess, enter_bin};
+use crate::foreground::Foreground;
+use crate::init_executor::not_executed;
+use crate::init_process::InitProcess;
+use crate::preserved_fds;
+use crate::status::Status;
+use crate::sys;
+
+use super::create::write_pid_file;
+use super::require_privilege;
+
+/// Performs `exec`.
+pub(crate) fn exec(args: &ExecArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
+    require_privilege(globals)?;
+    preserved_fds::require_open(args.preserve_fds)?;
+    let container = Container::open(&globals.root, &args.id.parse()?)?;
+    let init = running_init(&container, args)?;
+    let pid = container.state.init.as_ref().map(|init| init.pid).unwrap_or_default();
+    let root = File::open(format!("/proc/{pid}/root")).context("open the container's root directory")?;
+    // Only now is it sure that the directory was that of this very process.
+    anyhow::ensure!(!init.has_ended()?, "cannot exec in a stopped container");
+    let process = ExecProcess::new(args, &container, &root, &enter_bin(&globals.root, &container.state.id))?;
+    let target = Target::from_pidfd(u32::try_from(pid)?, init.into()).context("look at the container's namespaces")?;
+    let stdio = Stdio::new(args, &process, &root, pid)?;
+    let foreground = if args.detach { None } else { Some(Foreground::take()?) };
+    let command = enter(&process, &target, &stdio, args.preserve_fds)?;
+    write_pid_file(args.pid_file.as_deref(), command)?;
+    let pidfd = sys::pidfd_open(command).context("open the process")?;
+    match foreground {
+        None => Ok(ExitCode::SUCCESS),
+        Some(foreground) => Ok(ExitCode::from(foreground.wait(pidfd.as_fd(), stdio.kept())?)),
+    }
+}
+
+fn running_init(container: &Container, args: &ExecArgs) -> anyhow::Result<InitProcess> {
+    match container.status()? {
+        Status::Created | Status::Running => {}
+        Status::Paused if args.ignore_paused => {}
+        Status::Paused => anyhow::bail!("cannot exec in a paused container (use --ignore-paused to override)"),
+        Status::Stopped => anyhow::bail!("cannot exec in a stopped container"),
+        Status::Creating => anyhow::bail!("cannot exec in a container that is being created"),
+    }
+    container.init()?.context("cannot exec in a stopped container")
+}
+
+/// The process' standard streams.
+enum Stdio {
+    /// The caller's own.
+    Inherited,
+    /// A terminal in the container.
+    Terminal {
+        /// None when it has been handed on.
+        master: Option<OwnedFd>,
+        slave: OwnedFd,
+    },
+}
+
+impl Stdio {
+    fn new(args: &ExecArgs, process: &ExecProcess, root: &File, pid: i32) -> anyhow::Result<Self> {
+        if !process.terminal {
+            anyhow::ensure!(args.console_socket.is_none(), "--console-socket: cannot be used without a terminal (--tty)");
+            return Ok(Self::Inherited);
+        }
+        anyhow::ensure!(
+            !args.detach || args.console_socket.is_some(),
+            "cannot allocate a terminal when hshim will detach without --console-socket"
+        );
+        let owner = console::host_uid(pid, process.identity.uid)?;
+        let (master, slave) = console::open_inside(root, owner)?;
+        let master = match &args.console_socket {
+            Some(socket) => {
+                console::send(console::connect(socket)?.as_fd(), master.as_fd())?;
+                None
+            }
+            None => Some(master),
+        };
+        Ok(Self::Terminal { master, slave })
+    }
+
+    /// The master side, if this process is to serve it.
+    fn kept(self) -> Option<OwnedFd> {
+        match self {
+            Self::Inherited => None,
+            // The slave is closed here: its last end is then the process' own, and the master tells of it.
+            Self::Terminal { master, slave: _ } => master,
+        }
+    }
+}
+
+/// Steps in and returns the command's process id, a child of this process.
+fn enter(process: &ExecProcess, target: &Target, stdio: &Stdio, preserve_fds: u32) -> anyhow::Result<i32> {
+    let cgroup = ContainerCgroup::of_pid(target.pid()).context("find the container's cgroups")?;
+    let home = cgroup.open_v2_home().context("open the container's cgroup")?;
+    // Never written to here: its presence tells hshim-enter that the directory is one of v2, to clone into.
+    let kill = cgroup.v2_directory().map(|dir| File::options().write(true).open(dir.join("cgroup.kill"))).transpose();
+    let kill = kill.context("open the container's cgroup")?;
+    let tasks = cgroup.open_v1_tasks().context("open the container's cgroups")?;
+    let tasks: Vec<BorrowedFd<'_>> = tasks.iter().map(AsFd::as_fd).collect();
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let (input, output, errors) = match stdio {
+        Stdio::Inherited => (stdin.as_fd(), stdout.as_fd(), stderr.as_fd()),
+        Stdio::Terminal { slave, .. } => (slave.as_fd(), slave.as_fd(), slave.as_fd()),
+    };
+    let entered = EnterProgram::load()?.spawn(&Entry {
+        shape: Shape::Exec,
+        identity: &process.identity,
+        argv: &process.argv,
+        target,
+        cgroup: CgroupEntry { leaf: home.as_ref().map(AsFd::as_fd), kill: kill.as_ref().map(AsFd::as_fd), v1_tasks: &tasks },
+        stdin: input,
+        stdout: output,
+        stderr: errors,
+        timeout: None,
+        terminal: matches!(stdio, Stdio::Terminal { .. }),
+        preserve_fds,
+    })?;
+    command(&entered, process)
+}
+
+fn command(entered: &Entered, process: &ExecProcess) -> anyhow::Result<i32> {
+    let report = Report::read(&entered.report).context("hear from hshim-enter")?;
+    waitid(Id::PIDFd(entered.pidfd.as_fd()), WaitPidFlag::WEXITED).context("wait for hshim-enter")?;
+    match report {
+        Report::Running { pid } => Ok(i32::try_from(pid)?),
+        Report::CouldNotExec { errno, .. } => {
+            let name = process.argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            anyhow::bail!("unable to start container process: {}", not_executed(&name, nix::Error::from_raw(errno)))
+        }
+        Report::CouldNotEnter { step, errno, .. } => anyhow::bail!(
+            "unable to start container process: {}: {}",
+            Report::step_name(step),
+            nix::Error::from_raw(errno).desc().to_ascii_lowercase()
+        ),
+        other @ (Report::Exited { .. } | Report::Signaled { .. } | Report::TimedOut | Report::ReaperKilled | Report::Nothing) => {
+            anyhow::bail!("unable to start container process: hshim-enter ended without a process ({other:?})")
+        }
+    }
+}
