@@ -50,6 +50,7 @@ impl Creation {
         self.make_dir()?;
         let created = ContainerLock::create(&self.dir).and_then(|lock| {
             let cgroup = normal.cgroup.clone();
+            refuse_strangers(&cgroup, &normal.cgroup_path)?;
             let pid = self.fill(normal, args, console).inspect_err(|_error| undo_processes(&cgroup))?;
             drop(lock);
             Ok(pid)
@@ -93,7 +94,6 @@ impl Creation {
         identity::store(&identity, &layout::enter_identity(&self.root, self.id.as_str()))?;
         let filter = seccomp.as_ref().map(|profile| cache.filter(profile)).transpose()?;
         cgroup.create()?;
-        refuse_strangers(&cgroup, &cgroup_path)?;
         cgroup.join_what_libcontainer_leaves_out()?;
         let process = self.bundle.spec.process().as_ref();
         let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
