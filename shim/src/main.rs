@@ -1,2 +1,53 @@
-//! shim
-fn main() {}
+//! containerd-shim-hshim-v2: the supervisor of one pod.
+//!
+//! One process, one thread. `hshim` starts it with the supervision directory of a pod or a bundle; it looks after the containers until they
+//! are deleted, and leaves nothing behind.
+
+mod arguments;
+mod bundle_spec;
+mod cgroup_mounts;
+mod children;
+mod cleanup;
+mod clock;
+mod control;
+mod event_file;
+mod init;
+mod node;
+mod output;
+mod pod;
+mod probe;
+mod process_record;
+mod ready;
+mod records;
+mod rootfs;
+mod runtime_command;
+mod session;
+mod spawn;
+mod start;
+mod stderr_log;
+mod supervise;
+mod sys;
+#[cfg(test)]
+mod test_support;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use arguments::Arguments;
+
+fn main() -> ExitCode {
+    stderr_log::start();
+    match Arguments::parse(std::env::args_os().skip(1)) {
+        Ok(Arguments::Supervise { dir, ready }) => session::run(dir, ready),
+        Ok(Arguments::Version) => {
+            let line = concat!("containerd-shim-hshim-v2 ", env!("CARGO_PKG_VERSION"), "\n");
+            // A closed pipe is the reader's wish.
+            drop(std::io::stdout().write_all(line.as_bytes()));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "containerd-shim-hshim-v2: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}

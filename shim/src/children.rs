@@ -1,0 +1,188 @@
+//! The one place that waits for children.
+//!
+//! ```text
+//! spawned or adopted ──watch──▶ known ──pidfd readable──▶ reaped: Ended
+//! orphan of a program of ours ──SIGCHLD──▶ not known ──▶ reaped and forgotten
+//! ```
+//! The shim is a subreaper: a container's init becomes its child when the runtime's `create` ends, and so does whatever a
+//! program of ours leaves behind. A child is a pidfd from birth to reaping. While a `create` is under way strangers are left
+//! alone, because one of them is about to become known.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hshim_health::input::Exit;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use tokio::io::unix::AsyncFd;
+
+use crate::process_record;
+use crate::sys::{self, Ended, Whom};
+
+/// Which children somebody waits for.
+#[derive(Debug, Default)]
+pub(crate) struct Children {
+    ledger: Mutex<Ledger>,
+}
+
+#[derive(Debug, Default)]
+struct Ledger {
+    known: BTreeSet<u32>,
+    adoptions: usize,
+}
+
+/// One child, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pid: u32,
+    pidfd: AsyncFd<OwnedFd>,
+    children: Arc<Children>,
+}
+
+/// As long as it lives, strangers are not reaped.
+#[derive(Debug)]
+pub(crate) struct Adoption(Arc<Children>);
+
+impl Children {
+    /// Watches a child that was just started or adopted and that nobody has reaped.
+    pub(crate) fn watch(self: &Arc<Self>, pid: u32) -> io::Result<Child> {
+        self.watch_pidfd(pid, sys::pidfd_open(pid)?)
+    }
+
+    /// The same for one that came with its pidfd.
+    pub(crate) fn watch_pidfd(self: &Arc<Self>, pid: u32, pidfd: OwnedFd) -> io::Result<Child> {
+        let pidfd = sys::readable(pidfd)?;
+        self.ledger().known.insert(pid);
+        Ok(Child { pid, pidfd, children: Arc::clone(self) })
+    }
+
+    /// Leaves strangers alone until the answer is dropped.
+    pub(crate) fn expect_adoption(self: &Arc<Self>) -> Adoption {
+        self.ledger().adoptions += 1;
+        Adoption(Arc::clone(self))
+    }
+
+    fn end_adoption(&self) {
+        let mut ledger = self.ledger();
+        ledger.adoptions = ledger.adoptions.saturating_sub(1);
+    }
+
+    /// Reaps children that ended and that nobody waits for. Stops at a known one: its waiter comes back here.
+    fn reap_strangers(&self) {
+        let ledger = self.ledger();
+        if ledger.adoptions > 0 {
+            return;
+        }
+        while let Ok(Some(found)) = sys::ended(Whom::PeekAny) {
+            if ledger.known.contains(&found.pid) || sys::ended(Whom::Pid(found.pid)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Kills and reaps the children that nobody knows and that began not before `since` (clock ticks since boot): what a killed
+    /// `create` leaves behind waits for it for ever (its helpers hold both ends of their channels).
+    pub(crate) fn kill_strangers(&self, since: u64) {
+        let known = self.ledger().known.clone();
+        let strangers = process_record::children_of_this_process();
+        for stranger in strangers.into_iter().filter(|child| !known.contains(&child.pid) && child.start_time >= since) {
+            log::warn!("kill stray process {} ({})", stranger.pid, stranger.name);
+            // Ours and not reaped, so the pid cannot have been reused.
+            let killed = sys::pidfd_open(stranger.pid).and_then(|pidfd| sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL));
+            if let Err(error) = killed {
+                log::warn!("kill stray process {}: {error}", stranger.pid);
+            }
+        }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Child {
+    /// Its process id; only printed.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Its pidfd.
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Sends it a signal. One that has ended takes it silently.
+    pub(crate) fn signal(&self, signal: i32) -> io::Result<()> {
+        match sys::pidfd_send_signal(self.pidfd(), signal) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Waits for its end and reaps it. To be awaited to its end once; safe to drop before.
+    pub(crate) async fn ended(&self) -> io::Result<Ended> {
+        loop {
+            let mut ready = self.pidfd.readable().await?;
+            if let Some(ended) = sys::ended(Whom::Pidfd(self.pidfd()))? {
+                self.children.ledger().known.remove(&self.pid);
+                self.children.reap_strangers();
+                return Ok(ended);
+            }
+            ready.clear_ready();
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.children.ledger().known.remove(&self.pid);
+    }
+}
+
+impl Drop for Adoption {
+    fn drop(&mut self) {
+        self.0.end_adoption();
+        self.0.reap_strangers();
+    }
+}
+
+/// Blocks SIGCHLD, so that it can be read; `spawn` unblocks it in children.
+pub(crate) fn block_sigchld() -> nix::Result<()> {
+    sigchld().thread_block()
+}
+
+/// Reaps strangers for ever, each time the kernel says that a child ended.
+pub(crate) async fn reap_strangers_for_ever(children: Arc<Children>) -> io::Result<()> {
+    let signals = SignalFd::with_flags(&sigchld(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+    let signals = sys::readable(signals)?;
+    loop {
+        let mut ready = signals.readable().await?;
+        while signals.get_ref().read_signal()?.is_some() {}
+        ready.clear_ready();
+        children.reap_strangers();
+    }
+}
+
+fn sigchld() -> SigSet {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGCHLD);
+    set
+}
+
+impl Ended {
+    /// In the words of `health`.
+    pub(crate) fn exit(self, oom_killed: bool) -> Exit {
+        if self.how == libc::CLD_EXITED {
+            Exit { code: self.status, signal: None, oom_killed }
+        } else {
+            Exit { code: 128 + self.status, signal: Some(self.status), oom_killed }
+        }
+    }
+
+    /// Exit code 0.
+    pub(crate) fn is_success(self) -> bool {
+        self.how == libc::CLD_EXITED && self.status == 0
+    }
+}

@@ -1,0 +1,71 @@
+//! What all tasks of a shim share and none changes: the pod's records and the means to act on it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hshim_health::layout::SupervisionDir;
+use hshim_health::plan::{ContainerIndex, ContainerPlan};
+use hshim_health::record::{Launch, Stdio, Supervision};
+
+use crate::children::Children;
+use crate::output::Output;
+use crate::probe::Prober;
+use crate::runtime_command::Runtime;
+use crate::spawn::InheritedStdio;
+
+/// The pod of this process.
+#[derive(Debug)]
+pub(crate) struct Pod {
+    /// As written by whoever started the shim.
+    pub(crate) supervision: Supervision,
+    /// Its directory.
+    pub(crate) dir: SupervisionDir,
+    /// Who waits for children.
+    pub(crate) children: Arc<Children>,
+    /// The OCI runtime.
+    pub(crate) runtime: Runtime,
+    /// Who makes the probes.
+    pub(crate) prober: Prober,
+    /// Of each container that has a log.
+    pub(crate) outputs: Vec<Option<Output>>,
+    /// What the caller of a bundle handed over.
+    pub(crate) inherited: Option<InheritedStdio>,
+}
+
+impl Pod {
+    /// Makes the directories and FIFOs of the containers.
+    pub(crate) fn open(
+        supervision: Supervision,
+        dir: SupervisionDir,
+        inherited: Option<InheritedStdio>,
+    ) -> std::io::Result<Self> {
+        let children = Arc::new(Children::default());
+        let runtime = Runtime::new(supervision.runtime.clone(), Arc::clone(&children));
+        let mut outputs = Vec::new();
+        for (plan, launch) in supervision.plan.containers.iter().zip(&supervision.launches) {
+            let files = dir.container(&plan.name);
+            std::fs::create_dir_all(&files)?;
+            outputs.push(match &launch.stdio {
+                Stdio::CriLog { directory } => Some(Output::open(&files, directory)?),
+                Stdio::Inherited => None,
+            });
+        }
+        let prober = Prober::new(Arc::clone(&children));
+        Ok(Self { supervision, dir, children, runtime, prober, outputs, inherited })
+    }
+
+    /// What is planned and how it is launched.
+    pub(crate) fn container(&self, index: ContainerIndex) -> Option<(&ContainerPlan, &Launch)> {
+        Some((self.supervision.plan.containers.get(index.0)?, self.supervision.launches.get(index.0)?))
+    }
+
+    /// Its output, if it goes into a log.
+    pub(crate) fn output(&self, index: ContainerIndex) -> Option<&Output> {
+        self.outputs.get(index.0)?.as_ref()
+    }
+
+    /// Directory of the shim's files about one container.
+    pub(crate) fn files(&self, plan: &ContainerPlan) -> PathBuf {
+        self.dir.container(&plan.name)
+    }
+}

@@ -1,0 +1,276 @@
+//! The OCI runtime, driven by its command line: hshim, runc or crun.
+//!
+//! `--root R --log F --log-format json [--systemd-cgroup] VERB …`. What went wrong is read from the last error line of the log
+//! file (logrus' shape, which all three write). Every command has a deadline: a runtime that was killed half way leaves
+//! children that wait for it for ever (reference: libcontainer, measured), so the shim kills and sweeps.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hshim_health::record::{Launch, RuntimeCommand};
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::children::{Child, Children};
+use crate::process_record;
+use crate::spawn::{self, StdioFds};
+use crate::sys::Ended;
+
+/// How long one command may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The runtime of this pod.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    command: RuntimeCommand,
+    children: Arc<Children>,
+    deadline: Duration,
+    /// One `create` at a time: what a broken one leaves behind must not be mistaken for another's init on its way to us.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// What becomes of the cgroup when a container is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cgroup {
+    /// The next life goes on in it.
+    Keep,
+    /// It goes too.
+    Remove,
+}
+
+/// A command of the runtime did not do what it should.
+#[derive(Debug, Error)]
+pub(crate) enum RuntimeError {
+    /// The program could not be started.
+    #[error("run {} {verb}: {source}", path.display())]
+    Spawn {
+        /// Of the runtime.
+        path: PathBuf,
+        /// What it was to do.
+        verb: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// It said what was wrong.
+    #[error("{message}")]
+    Refused {
+        /// In its own words.
+        message: String,
+    },
+    /// It ended without saying why.
+    #[error("{} {verb} {end}, and left no message in its log", path.display())]
+    Silent {
+        /// Of the runtime.
+        path: PathBuf,
+        /// What it was to do.
+        verb: &'static str,
+        /// How it ended.
+        end: String,
+    },
+    /// It did not end.
+    #[error("{} {verb} did not answer within {} s and was killed", path.display(), after.as_secs_f32())]
+    TimedOut {
+        /// Of the runtime.
+        path: PathBuf,
+        /// What it was to do.
+        verb: &'static str,
+        /// The deadline.
+        after: Duration,
+    },
+    /// It succeeded, but left no process id.
+    #[error("read the pid file {} that create should have written: {source}", path.display())]
+    PidFile {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The process that it made is already gone.
+    #[error("the container's process {pid} ended before it was started: {source}")]
+    Gone {
+        /// Process id.
+        pid: u32,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// One command to run.
+struct Order<'a> {
+    verb: &'static str,
+    args: Vec<OsString>,
+    log: &'a Path,
+    stdio: StdioFds<'a>,
+}
+
+impl Runtime {
+    /// A runtime whose children are known to `children`.
+    pub(crate) fn new(command: RuntimeCommand, children: Arc<Children>) -> Self {
+        Self { command, children, deadline: DEADLINE, turn: tokio::sync::Mutex::new(()) }
+    }
+
+    /// The same with another deadline.
+    #[cfg(test)]
+    pub(crate) fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// How it is called.
+    pub(crate) fn command(&self) -> &RuntimeCommand {
+        &self.command
+    }
+
+    /// `create`: the answer is the init process, which is now our child. `files` is a directory for the pid file and the log.
+    pub(crate) async fn create(&self, launch: &Launch, files: &Path, stdio: StdioFds<'_>) -> Result<Child, RuntimeError> {
+        let pid_file = files.join("init.pid");
+        let mut args: Vec<OsString> = Vec::new();
+        if self.command.is_hshim {
+            args.extend(["--supervise".into(), "never".into()]);
+        }
+        args.extend(self.command.create_flags.iter().map(OsString::from));
+        args.extend(["--bundle".into(), launch.bundle.clone().into(), "--pid-file".into(), pid_file.clone().into()]);
+        args.push(launch.id.clone().into());
+        let turn = self.turn.lock().await;
+        let adoption = self.children.expect_adoption();
+        let log = files.join("runtime.log");
+        self.run(Order { verb: "create", args, log: &log, stdio }).await?;
+        let child = read_pid(&pid_file)
+            .map_err(|source| RuntimeError::PidFile { path: pid_file, source })
+            .and_then(|pid| self.children.watch(pid).map_err(|source| RuntimeError::Gone { pid, source }));
+        drop(adoption);
+        drop(turn);
+        child
+    }
+
+    /// `start`.
+    pub(crate) async fn start(&self, id: &str, files: &Path) -> Result<(), RuntimeError> {
+        self.silently("start", vec![id.into()], files).await
+    }
+
+    /// `delete --force`: a container that is already gone is no error.
+    pub(crate) async fn delete(&self, id: &str, cgroup: Cgroup, files: &Path) -> Result<(), RuntimeError> {
+        let mut args: Vec<OsString> = vec!["--force".into()];
+        if self.command.is_hshim && cgroup == Cgroup::Keep {
+            args.push("--keep-cgroup".into());
+        }
+        args.push(id.into());
+        self.silently("delete", args, files).await
+    }
+
+    /// `kill --all`: a signal to every process of the container, also when its init has ended.
+    pub(crate) async fn kill_all(&self, id: &str, signal: i32, files: &Path) -> Result<(), RuntimeError> {
+        self.silently("kill", vec!["--all".into(), id.into(), signal.to_string().into()], files).await
+    }
+
+    /// Where the runtime keeps its own state of a container.
+    pub(crate) fn state_dir(&self, id: &str) -> PathBuf {
+        if self.command.is_hshim {
+            hshim_health::layout::container_dir(&self.command.root, id)
+        } else {
+            self.command.root.join(id)
+        }
+    }
+
+    async fn silently(&self, verb: &'static str, args: Vec<OsString>, files: &Path) -> Result<(), RuntimeError> {
+        let null = spawn::null().map_err(|source| self.not_spawned(verb, source))?;
+        let log = files.join("runtime.log");
+        self.run(Order { verb, args, log: &log, stdio: StdioFds::all(&null) }).await
+    }
+
+    async fn run(&self, order: Order<'_>) -> Result<(), RuntimeError> {
+        let Order { verb, args, log, stdio } = order;
+        // Each command's log is its own; a missing file is as good as an empty one.
+        drop(fs::remove_file(log));
+        let since = process_record::ticks_since_boot();
+        let child = spawn::spawn(&self.children, &self.command.path, &self.argv(verb, args, log), stdio)
+            .map_err(|source| self.not_spawned(verb, source))?;
+        let path = self.command.path.clone();
+        let Ok(ended) = tokio::time::timeout(self.deadline, child.ended()).await else {
+            self.sweep(child, since).await;
+            return Err(RuntimeError::TimedOut { path, verb, after: self.deadline });
+        };
+        let ended = ended.map_err(|source| self.not_spawned(verb, source))?;
+        if ended.is_success() {
+            return Ok(());
+        }
+        let message = last_error(&fs::read_to_string(log).unwrap_or_default());
+        if verb == "create" {
+            self.children.kill_strangers(since);
+        }
+        Err(message.map_or_else(
+            || RuntimeError::Silent { path, verb, end: describe(ended) },
+            |message| RuntimeError::Refused { message },
+        ))
+    }
+
+    /// Kills a command that does not answer, and what it left behind.
+    async fn sweep(&self, child: Child, since: u64) {
+        log::error!("{} does not answer: kill it", self.command.path.display());
+        if let Err(error) = child.signal(libc::SIGKILL) {
+            log::error!("kill the runtime's process {}: {error}", child.pid());
+        }
+        // SIGKILL ends it unless it hangs in the kernel; then nobody waits for it any longer.
+        drop(tokio::time::timeout(Duration::from_secs(5), child.ended()).await);
+        self.children.kill_strangers(since);
+    }
+
+    fn argv(&self, verb: &str, args: Vec<OsString>, log: &Path) -> Vec<OsString> {
+        let mut argv: Vec<OsString> = vec!["--root".into(), self.command.root.clone().into()];
+        argv.extend(["--log".into(), log.into(), "--log-format".into(), "json".into()]);
+        if self.command.systemd_cgroup {
+            argv.push("--systemd-cgroup".into());
+        }
+        argv.push(verb.into());
+        argv.extend(args);
+        argv
+    }
+
+    fn not_spawned(&self, verb: &'static str, source: std::io::Error) -> RuntimeError {
+        RuntimeError::Spawn { path: self.command.path.clone(), verb, source }
+    }
+}
+
+fn read_pid(path: &Path) -> std::io::Result<u32> {
+    fs::read_to_string(path)?.trim().parse().map_err(std::io::Error::other)
+}
+
+fn describe(ended: Ended) -> String {
+    if ended.how == libc::CLD_EXITED {
+        format!("ended with code {}", ended.status)
+    } else {
+        format!("died of signal {}", ended.status)
+    }
+}
+
+/// The message of the last line that is an error.
+fn last_error(log: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Line {
+        level: String,
+        msg: String,
+    }
+    let lines = log.lines().rev().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    lines.into_iter().find(|line| matches!(line.level.as_str(), "error" | "fatal" | "panic")).map(|line| line.msg)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_error_line_is_the_message_whatever_follows_it() {
+        let log = concat!(
+            r#"{"level":"error","msg":"first","time":"t"}"#,
+            "\n",
+            r#"{"level":"error","msg":"exec: \"foo\": not found","time":"t"}"#,
+            "\n",
+            r#"{"level":"warning","msg":"later","time":"t"}"#,
+            "\nhalf a li"
+        );
+        assert_eq!(last_error(log).as_deref(), Some("exec: \"foo\": not found"));
+        assert_eq!(last_error(""), None);
+    }
+}
