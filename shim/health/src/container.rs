@@ -45,6 +45,13 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) now: Moment,
 }
 
+/// The answer to an attempt of a probe.
+pub(crate) struct Answer {
+    pub(crate) kind: ProbeKind,
+    pub(crate) attempt: u64,
+    pub(crate) outcome: Outcome,
+}
+
 /// State of one container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Container {
@@ -301,14 +308,8 @@ impl Container {
         orders.actions.push(Action::Start { container: around.index, run: self.run });
     }
 
-    pub(crate) fn on_probed(
-        &mut self,
-        kind: ProbeKind,
-        attempt: u64,
-        outcome: Outcome,
-        around: Surroundings<'_>,
-        orders: &mut Orders,
-    ) {
+    pub(crate) fn on_probed(&mut self, answer: Answer, around: Surroundings<'_>, orders: &mut Orders) {
+        let Answer { kind, attempt, outcome } = answer;
         let Stage::Running(life) = &mut self.stage else { return };
         let Some(plan) = around.plan.probe(kind) else { return };
         let Some(prober) = life.probers.iter_mut().find(|prober| prober.kind() == kind) else { return };

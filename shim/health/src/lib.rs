@@ -6,17 +6,23 @@
 //! because this is the one crate that all of them share.
 
 pub mod action;
+pub mod admission;
+pub mod annotation;
 mod backoff;
 pub mod columns;
 mod container;
 pub mod control;
 pub mod event;
+mod expansion;
 pub mod explain;
+pub mod faults;
+mod fields;
 pub mod input;
 pub mod layout;
 pub mod moment;
 mod phase;
 pub mod plan;
+pub mod pod;
 mod policy;
 mod prober;
 pub mod record;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
-use crate::container::{Container, Orders, Stage, Surroundings};
+use crate::container::{Answer, Container, Orders, Stage, Surroundings};
 use crate::input::{Input, RunNumber};
 use crate::moment::Moment;
 use crate::phase::{self, Seen};
@@ -104,7 +104,9 @@ impl Supervisor {
                 self.one(container, Some(run), now, |it, around| it.on_exited(exit, around, orders));
             }
             Input::Probed { container, run, probe, attempt, outcome } => {
-                self.one(container, Some(run), now, |it, around| it.on_probed(probe, attempt, outcome, around, orders));
+                self.one(container, Some(run), now, |it, around| {
+                    it.on_probed(Answer { kind: probe, attempt, outcome }, around, orders)
+                });
             }
             Input::StopRequested { grace } => self.request_stop(grace, now, orders),
             Input::SupervisionEnded => {

@@ -1,0 +1,175 @@
+//! Health asked for by annotations of an OCI bundle: `hshim.dev/…`, the value being the Kubernetes object as JSON.
+//!
+//! A key may name the container in its prefix, `web.hshim.dev/livenessProbe`; of a bundle only the bare form or its own name counts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::admission::{policy, probe_plan};
+use crate::faults::{FaultKind, Faults};
+use crate::fields::{Fields, below};
+use crate::plan::{BackoffPlan, ContainerPlan, Origin, PodPlan, ProbeKind, ProbePlan, RestartPolicy};
+use crate::pod::read_probe;
+
+const PREFIX: &str = "hshim.dev/";
+const KNOWN: [&str; 7] = [
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "restartPolicy",
+    "terminationGracePeriodSeconds",
+    "backoff",
+    "supervision",
+];
+/// What hshim itself writes into a container's state.
+const OWN: [&str; 1] = ["phase"];
+const TERMINATE: i32 = 15;
+const GRACE: Duration = Duration::from_secs(30);
+
+/// The plan that the annotations of bundle `id` ask for; none when they ask for nothing.
+///
+/// # Errors
+/// Every unknown `hshim.dev/` key, every value that is not JSON, every fault in it, with the annotation's name in the path.
+pub fn plan(id: &str, annotations: &BTreeMap<String, String>) -> Result<Option<PodPlan>, Faults> {
+    let mut faults = Faults::default();
+    let asked = collect(id, annotations, &mut faults);
+    if asked.is_empty() {
+        return faults.or(None);
+    }
+    let mut reader = AnnotationReader { asked, faults: &mut faults };
+    let supervision = reader.supervision();
+    let mut probe = |kind| reader.probe(kind, supervision);
+    let (startup, liveness, readiness) = (probe(ProbeKind::Startup), probe(ProbeKind::Liveness), probe(ProbeKind::Readiness));
+    let container = ContainerPlan {
+        name: id.to_owned(),
+        image: String::new(),
+        restart_policy: reader.restart_policy(),
+        startup,
+        liveness,
+        readiness,
+        backoff: reader.backoff(),
+        errors_count_as_failures: supervision.errors_count_as_failures,
+        stop_signal: TERMINATE,
+    };
+    let plan = PodPlan {
+        name: id.to_owned(),
+        namespace: "default".to_owned(),
+        uid: id.to_owned(),
+        origin: Origin::Bundle,
+        termination_grace: reader.grace(),
+        containers: vec![container],
+    };
+    faults.or(Some(plan))
+}
+
+/// The annotations that are about this container, by their names without prefix.
+fn collect<'a>(id: &str, annotations: &'a BTreeMap<String, String>, faults: &mut Faults) -> BTreeMap<&'a str, (String, &'a str)> {
+    let own_prefix = format!("{id}.{PREFIX}");
+    let mut asked = BTreeMap::new();
+    for (key, value) in annotations {
+        let Some(name) = key.strip_prefix(PREFIX).or_else(|| key.strip_prefix(&own_prefix)) else { continue };
+        let path = format!("annotations[\"{key}\"]");
+        if OWN.contains(&name) {
+            continue;
+        }
+        if KNOWN.contains(&name) {
+            asked.insert(name, (path, value.as_str()));
+        } else {
+            faults.add(&path, FaultKind::Unknown, None, &format!("known are {PREFIX}{{{}}}", KNOWN.join(",")));
+        }
+    }
+    asked
+}
+
+/// hshim's own extensions.
+#[derive(Clone, Copy, Default)]
+struct Extensions {
+    period: Option<Duration>,
+    errors_count_as_failures: bool,
+}
+
+struct AnnotationReader<'a, 'f> {
+    asked: BTreeMap<&'a str, (String, &'a str)>,
+    faults: &'f mut Faults,
+}
+
+impl AnnotationReader<'_, '_> {
+    /// The value of an annotation as JSON, and its path.
+    fn json(&mut self, name: &str) -> Option<(Value, String)> {
+        let (path, text) = self.asked.get(name)?;
+        match serde_json::from_str(text) {
+            Ok(value) => Some((value, path.clone())),
+            Err(error) => {
+                self.faults.add(path, FaultKind::Invalid, None, &format!("must be JSON: {error}"));
+                None
+            }
+        }
+    }
+
+    fn probe(&mut self, kind: ProbeKind, extensions: Extensions) -> Option<ProbePlan> {
+        let (value, path) = self.json(&format!("{}Probe", kind.word()))?;
+        let spec = read_probe(&value, &path, self.faults)?;
+        let plan = probe_plan(kind, spec, &path, self.faults, |_| None);
+        Some(ProbePlan { period: extensions.period.unwrap_or(plan.period), ..plan })
+    }
+
+    /// Written bare, as in a manifest, or as a JSON string.
+    fn restart_policy(&mut self) -> RestartPolicy {
+        let Some((path, text)) = self.asked.get("restartPolicy") else { return RestartPolicy::AfterProbeKill };
+        let word = text.trim().trim_matches('"');
+        policy(Some(word), path, self.faults).unwrap_or(RestartPolicy::Never)
+    }
+
+    fn grace(&mut self) -> Duration {
+        let Some((value, path)) = self.json("terminationGracePeriodSeconds") else { return GRACE };
+        let Some(seconds) = value.as_u64() else {
+            self.faults.invalid(&path, value, "must be a whole number of seconds, 0 or more");
+            return GRACE;
+        };
+        Duration::from_secs(seconds)
+    }
+
+    fn backoff(&mut self) -> BackoffPlan {
+        let standard = BackoffPlan::KUBERNETES;
+        let Some((value, path)) = self.json("backoff") else { return standard };
+        let Some(mut fields) = Fields::open(&value, &path, self.faults) else { return standard };
+        let mut time = |name, default| milliseconds(&mut fields, name, self.faults).unwrap_or(default);
+        let backoff = BackoffPlan {
+            initial: time("initialMilliseconds", standard.initial),
+            cap: time("capMilliseconds", standard.cap),
+            reset_after: time("resetAfterMilliseconds", standard.reset_after),
+        };
+        fields.finish(self.faults);
+        if backoff.cap < backoff.initial {
+            let cap = backoff.cap.as_millis().to_string();
+            let detail = "must not be less than initialMilliseconds";
+            self.faults.add(&below(&path, "capMilliseconds"), FaultKind::Invalid, Some(cap), detail);
+        }
+        backoff
+    }
+
+    fn supervision(&mut self) -> Extensions {
+        let Some((value, path)) = self.json("supervision") else { return Extensions::default() };
+        let Some(mut fields) = Fields::open(&value, &path, self.faults) else { return Extensions::default() };
+        let extensions = Extensions {
+            period: milliseconds(&mut fields, "periodMilliseconds", self.faults),
+            errors_count_as_failures: fields.boolean("errorsCountAsFailures", self.faults).unwrap_or(false),
+        };
+        fields.refuse(&["restartOwner", "restartBudget"]);
+        fields.finish(self.faults);
+        extensions
+    }
+}
+
+fn milliseconds(fields: &mut Fields<'_>, name: &'static str, faults: &mut Faults) -> Option<Duration> {
+    let count = fields.int64(name, faults)?;
+    match u64::try_from(count) {
+        Ok(count @ 1..) => Some(Duration::from_millis(count)),
+        Ok(0) | Err(_) => {
+            faults.invalid(&fields.path_of(name), count, "must be greater than 0");
+            None
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Faults in what a user wrote: all of them, each with its path, worded as Kubernetes' API server words them
+//! (apimachinery/pkg/util/validation/field/errors.go).
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// One fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// `spec.containers[0].livenessProbe.periodSeconds`.
+    pub path: String,
+    /// What kind of fault.
+    pub kind: FaultKind,
+    /// The value as written, where it helps.
+    pub value: Option<String>,
+    /// What is wrong with it, and what would be right.
+    pub detail: String,
+}
+
+/// Kinds of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// It must be there.
+    Required,
+    /// It may not have this value.
+    Invalid,
+    /// It may not be there.
+    Forbidden,
+    /// Not one of the words that are allowed.
+    Unsupported,
+    /// Given twice.
+    Duplicate,
+    /// It names something that is not there.
+    NotFound,
+    /// Kubernetes has no such field.
+    Unknown,
+    /// Kubernetes has it, hshim has not.
+    NotSupported,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            FaultKind::Required => "Required value",
+            FaultKind::Invalid => "Invalid value",
+            FaultKind::Forbidden => "Forbidden",
+            FaultKind::Unsupported => "Unsupported value",
+            FaultKind::Duplicate => "Duplicate value",
+            FaultKind::NotFound => "Not found",
+            FaultKind::Unknown => "unknown field",
+            FaultKind::NotSupported => "not supported by hshim",
+        };
+        write!(out, "{}: {kind}", self.path)?;
+        if let Some(value) = &self.value {
+            write!(out, ": {value}")?;
+        }
+        if !self.detail.is_empty() {
+            write!(out, ": {}", self.detail)?;
+        }
+        Ok(())
+    }
+}
+
+/// All faults of one document; at least one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults(pub Vec<Fault>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, fault) in self.0.iter().enumerate() {
+            if n > 0 {
+                writeln!(out)?;
+            }
+            write!(out, "{fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+impl Faults {
+    /// No fault has been found.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// `found` if there is no fault.
+    ///
+    /// # Errors
+    /// All the faults.
+    pub fn or<T>(self, found: T) -> Result<T, Self> {
+        if self.is_empty() { Ok(found) } else { Err(self) }
+    }
+
+    /// Add one.
+    pub fn add(&mut self, path: &str, kind: FaultKind, value: Option<String>, detail: &str) {
+        self.0.push(Fault { path: path.to_owned(), kind, value, detail: detail.to_owned() });
+    }
+
+    pub(crate) fn required(&mut self, path: &str, detail: &str) {
+        self.add(path, FaultKind::Required, None, detail);
+    }
+
+    pub(crate) fn forbidden(&mut self, path: &str, detail: &str) {
+        self.add(path, FaultKind::Forbidden, None, detail);
+    }
+
+    /// `value` as JSON renders it: strings quoted, numbers bare.
+    pub(crate) fn invalid(&mut self, path: &str, value: impl Into<Value>, detail: &str) {
+        self.add(path, FaultKind::Invalid, Some(value.into().to_string()), detail);
+    }
+
+    pub(crate) fn unsupported(&mut self, path: &str, value: &str, words: &[&str]) {
+        let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+        let detail = format!("supported values: {}", words.join(", "));
+        self.add(path, FaultKind::Unsupported, Some(Value::from(value).to_string()), &detail);
+    }
+
+    pub(crate) fn duplicate(&mut self, path: &str, value: &str) {
+        self.add(path, FaultKind::Duplicate, Some(Value::from(value).to_string()), "");
+    }
+
+    pub(crate) fn not_found(&mut self, path: &str, value: &str) {
+        self.add(path, FaultKind::NotFound, Some(Value::from(value).to_string()), "");
+    }
+}
