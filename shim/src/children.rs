@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hshim_health::input::Exit;
 use nix::sys::signal::{SigSet, Signal};
@@ -119,6 +120,22 @@ impl Child {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
             other => other,
         }
+    }
+
+    /// Whether it ends within this time. It is not reaped by this, and may have been before.
+    pub(crate) async fn ends_within(&self, patience: Duration) -> bool {
+        let end = async {
+            // The readiness of a pidfd that was never readable may be stale; only the kernel's word counts.
+            loop {
+                let Ok(mut ready) = self.pidfd.readable().await else { return };
+                if !matches!(sys::ended(Whom::PeekPidfd(self.pidfd())), Ok(None)) {
+                    ready.retain_ready();
+                    return;
+                }
+                ready.clear_ready();
+            }
+        };
+        tokio::time::timeout(patience, end).await.is_ok()
     }
 
     /// Waits for its end and reaps it. To be awaited to its end once; safe to drop before.

@@ -1,12 +1,17 @@
 //! One life of a container: its init process.
 
+use std::time::Duration;
+
 use hshim_health::input::{Exit, RunNumber};
 use hshim_health::record::ProcessIdentity;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, RwLock};
 
 use crate::cgroup_mounts::OomCounter;
 use crate::children::Child;
 use crate::process_record;
+
+/// How long the end of a life waits for its probes.
+const PROBES_END: Duration = Duration::from_secs(1);
 
 /// An init process from `create` to its end.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub(crate) struct Init {
     pub(crate) owns_pid_namespace: bool,
     /// What the probes of this life share; made by the first of them.
     pub(crate) entrance: OnceCell<crate::probe::Entrance>,
+    /// Held for reading by each probe of this life, so that its end can wait for them.
+    pub(crate) probing: RwLock<()>,
     oom: Option<OomCounter>,
 }
 
@@ -30,7 +37,20 @@ impl Init {
         let pid = child.pid();
         let identity = process_record::identity(pid)?;
         let owns_pid_namespace = process_record::is_first_of_its_namespace(pid);
-        Ok(Self { run, identity, owns_pid_namespace, entrance: OnceCell::new(), oom: OomCounter::of(pid), child })
+        Ok(Self {
+            run,
+            identity,
+            owns_pid_namespace,
+            entrance: OnceCell::new(),
+            probing: RwLock::new(()),
+            oom: OomCounter::of(pid),
+            child,
+        })
+    }
+
+    /// Waits until no probe of this life is under way: with their container gone they end at once, but for their leaves.
+    pub(crate) async fn probes_ended(&self) {
+        drop(tokio::time::timeout(PROBES_END, self.probing.write()).await);
     }
 
     /// Waits for its end.

@@ -222,6 +222,7 @@ impl Node {
             if !init.owns_pid_namespace {
                 kill_all(&pod, container, libc::SIGKILL).await;
             }
+            init.probes_ended().await;
             if let Some(output) = pod.output(container) {
                 output.finish_run();
             }

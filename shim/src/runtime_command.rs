@@ -136,7 +136,7 @@ impl Runtime {
         let turn = self.turn.lock().await;
         let adoption = self.children.expect_adoption();
         let log = files.join("runtime.log");
-        self.run(Order { verb: "create", args, log: &log, stdio }).await?;
+        self.run(&self.command.path, Order { verb: "create", args, log: &log, stdio }).await?;
         let child = read_pid(&pid_file)
             .map_err(|source| RuntimeError::PidFile { path: pid_file, source })
             .and_then(|pid| self.children.watch(pid).map_err(|source| RuntimeError::Gone { pid, source }));
@@ -165,6 +165,16 @@ impl Runtime {
         self.silently("kill", vec!["--all".into(), id.into(), signal.to_string().into()], files).await
     }
 
+    /// hshim's `enter-identity`: what its own `create` prepares, for a container of another runtime.
+    pub(crate) async fn prepare_identity(&self, bundle: &Path, output: &Path, files: &Path) -> Result<(), RuntimeError> {
+        let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("hshim")));
+        let path = beside.filter(|path| path.is_file()).unwrap_or_else(|| "/usr/bin/hshim".into());
+        let null = spawn::null().map_err(|source| self.not_spawned("enter-identity", source))?;
+        let log = files.join("identity.log");
+        let args = vec!["--bundle".into(), bundle.into(), "--output".into(), output.into()];
+        self.run(&path, Order { verb: "enter-identity", args, log: &log, stdio: StdioFds::all(&null) }).await
+    }
+
     /// Where the runtime keeps its own state of a container.
     pub(crate) fn state_dir(&self, id: &str) -> PathBuf {
         if self.command.is_hshim {
@@ -177,17 +187,17 @@ impl Runtime {
     async fn silently(&self, verb: &'static str, args: Vec<OsString>, files: &Path) -> Result<(), RuntimeError> {
         let null = spawn::null().map_err(|source| self.not_spawned(verb, source))?;
         let log = files.join("runtime.log");
-        self.run(Order { verb, args, log: &log, stdio: StdioFds::all(&null) }).await
+        self.run(&self.command.path, Order { verb, args, log: &log, stdio: StdioFds::all(&null) }).await
     }
 
-    async fn run(&self, order: Order<'_>) -> Result<(), RuntimeError> {
+    async fn run(&self, path: &Path, order: Order<'_>) -> Result<(), RuntimeError> {
         let Order { verb, args, log, stdio } = order;
         // Each command's log is its own; a missing file is as good as an empty one.
         drop(fs::remove_file(log));
         let since = process_record::ticks_since_boot();
-        let child = spawn::spawn(&self.children, &self.command.path, &self.argv(verb, args, log), stdio)
+        let child = spawn::spawn(&self.children, path, &self.argv(verb, args, log), stdio)
             .map_err(|source| self.not_spawned(verb, source))?;
-        let path = self.command.path.clone();
+        let path = path.to_owned();
         let Ok(ended) = tokio::time::timeout(self.deadline, child.ended()).await else {
             self.sweep(child, since).await;
             return Err(RuntimeError::TimedOut { path, verb, after: self.deadline });

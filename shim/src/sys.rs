@@ -31,6 +31,8 @@ pub(crate) enum Whom<'a> {
     Pidfd(BorrowedFd<'a>),
     /// The child of this process id; it is reaped.
     Pid(u32),
+    /// The same; it is only looked at.
+    PeekPidfd(BorrowedFd<'a>),
     /// Any child that ended; it is only looked at.
     PeekAny,
 }
@@ -39,6 +41,7 @@ pub(crate) enum Whom<'a> {
 pub(crate) fn ended(whom: Whom<'_>) -> io::Result<Option<Ended>> {
     let (kind, id, flags) = match whom {
         Whom::Pidfd(pidfd) => (libc::P_PIDFD, pidfd.as_raw_fd().unsigned_abs(), 0),
+        Whom::PeekPidfd(pidfd) => (libc::P_PIDFD, pidfd.as_raw_fd().unsigned_abs(), libc::WNOWAIT),
         Whom::Pid(pid) => (libc::P_PID, pid, 0),
         Whom::PeekAny => (libc::P_ALL, 0, libc::WNOWAIT),
     };
