@@ -203,3 +203,71 @@ impl Ended {
         self.how == libc::CLD_EXITED && self.status == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::path::Path;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::spawn::{self, StdioFds};
+    use crate::test_support::{PROGRAMS, eventually};
+
+    fn run(children: &Arc<Children>, script: &str) -> Child {
+        let null = spawn::null().unwrap();
+        let args = [OsString::from("-c"), OsString::from(script)];
+        spawn::spawn(children, Path::new("/bin/sh"), &args, StdioFds::all(&null)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_exit_code_and_a_signal_are_told_apart() {
+        let _alone = PROGRAMS.lock().await;
+        let children = Arc::new(Children::default());
+        let exit = |code, signal| Exit { code, signal, oom_killed: false };
+        assert_eq!(run(&children, "exit 3").ended().await.unwrap().exit(false), exit(3, None));
+        assert_eq!(run(&children, "kill -TERM $$").ended().await.unwrap().exit(false), exit(143, Some(15)));
+        // Real-time signals too, which not every library knows.
+        assert_eq!(run(&children, "kill -40 $$").ended().await.unwrap().exit(false), exit(168, Some(40)));
+    }
+
+    #[tokio::test]
+    async fn a_child_starts_with_every_signal_at_its_default_and_none_blocked() {
+        let _alone = PROGRAMS.lock().await;
+        let children = Arc::new(Children::default());
+        let check = r"grep -q 'SigBlk:.0*$' /proc/self/status && grep -q 'SigIgn:.0*$' /proc/self/status";
+        assert!(run(&children, check).ended().await.unwrap().is_success());
+    }
+
+    #[tokio::test]
+    async fn strangers_are_reaped_but_not_while_one_may_be_adopted() {
+        let _alone = PROGRAMS.lock().await;
+        nix::sys::prctl::set_child_subreaper(true).unwrap();
+        let children = Arc::new(Children::default());
+        let adoption = children.expect_adoption();
+        let dir = crate::test_support::Scratch::new();
+        let note = dir.path().join("pid");
+        let parent = run(&children, &format!("(sleep 0.1; exit 7) & echo $! > {}", note.display()));
+        assert!(parent.ended().await.unwrap().is_success());
+        let stranger = std::fs::read_to_string(&note).unwrap().trim().to_owned();
+        let status = move || std::fs::read_to_string(format!("/proc/{stranger}/stat")).unwrap_or_default();
+        eventually("the orphan has ended", || status().contains(") Z ")).await;
+        drop(adoption);
+        eventually("the orphan is reaped", || status().is_empty()).await;
+    }
+
+    #[tokio::test]
+    async fn looking_for_an_end_neither_waits_for_it_nor_takes_it_away() {
+        let _alone = PROGRAMS.lock().await;
+        let children = Arc::new(Children::default());
+        let child = run(&children, "exec sleep 1000");
+        let begin = Instant::now();
+        assert!(!child.ends_within(Duration::from_millis(20)).await);
+        child.signal(libc::SIGKILL).unwrap();
+        assert!(child.ends_within(Duration::from_secs(10)).await);
+        assert_eq!(child.ended().await.unwrap().status, libc::SIGKILL);
+        assert!(child.ends_within(Duration::from_secs(10)).await, "also after it was reaped");
+        child.signal(libc::SIGTERM).unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(10));
+    }
+}

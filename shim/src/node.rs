@@ -64,7 +64,7 @@ enum Process {
 /// What a task brings back.
 #[derive(Debug)]
 enum Effect {
-    Created(ContainerIndex, Init),
+    Created(ContainerIndex, Arc<Init>),
     Started(ContainerIndex, RunNumber),
     NotStarted(ContainerIndex, RunNumber, StartError),
     Exited(ContainerIndex, RunNumber, Exit),
@@ -95,7 +95,7 @@ impl Node {
     fn on_effect(&mut self, effect: Effect) -> Option<Happening> {
         match effect {
             Effect::Created(container, init) => {
-                self.on_created(container, Arc::new(init));
+                self.on_created(container, init);
                 None
             }
             Effect::Started(container, run) => self.on_started(container, run),
@@ -183,7 +183,9 @@ impl Node {
         let Some(place) = self.places.get_mut(container.0) else { return };
         let before = match place.process {
             Process::Absent => Before::Nothing,
-            _ => Before::EndedLife,
+            Process::Creating | Process::Created(_) | Process::Starting(_) | Process::Running(_) | Process::Ended => {
+                Before::EndedLife
+            }
         };
         *place = Place { process: Process::Creating, ..Place::default() };
         let (pod, report) = (Arc::clone(&self.pod), self.report.clone());
@@ -191,7 +193,7 @@ impl Node {
             tell(
                 &report,
                 match start::create(&pod, container, run, before).await {
-                    Ok(init) => Effect::Created(container, init),
+                    Ok(init) => Effect::Created(container, Arc::new(init)),
                     Err(error) => Effect::NotStarted(container, run, error),
                 },
             );

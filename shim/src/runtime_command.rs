@@ -268,7 +268,85 @@ fn last_error(log: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+    use crate::test_support::{PROGRAMS, Scratch, eventually};
+
+    /// A runtime that is a shell script: `$verb` is what it is asked to do, `$pid_file` where `create` says who init is.
+    fn scripted(scratch: &Scratch, script: &str) -> Runtime {
+        let path = scratch.path().join("runtime");
+        let head = "#!/bin/sh\nlog=$4\nshift 6\nverb=$1\npid_file=$5\n";
+        fs::write(&path, format!("{head}{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        nix::sys::prctl::set_child_subreaper(true).unwrap();
+        let command = RuntimeCommand {
+            path,
+            is_hshim: false,
+            systemd_cgroup: false,
+            root: scratch.path().into(),
+            create_flags: Vec::new(),
+        };
+        Runtime::new(command, Arc::default())
+    }
+
+    fn launch() -> Launch {
+        Launch { id: "c".into(), bundle: "/b".into(), rootfs: None, stdio: hshim_health::record::Stdio::Inherited }
+    }
+
+    async fn create(runtime: &Runtime, scratch: &Scratch) -> Result<Child, RuntimeError> {
+        let null = spawn::null().unwrap();
+        runtime.create(&launch(), scratch.path(), StdioFds::all(&null)).await
+    }
+
+    #[tokio::test]
+    async fn the_init_that_a_create_leaves_behind_is_our_child_and_its_end_is_seen() {
+        let _alone = PROGRAMS.lock().await;
+        let scratch = Scratch::new();
+        let runtime = scripted(&scratch, "sh -c 'exec sleep 1000' & echo $! > $pid_file");
+        let init = create(&runtime, &scratch).await.unwrap();
+        init.signal(libc::SIGKILL).unwrap();
+        let ended = init.ended().await.unwrap();
+        assert_eq!((ended.how, ended.status, ended.pid), (libc::CLD_KILLED, libc::SIGKILL, init.pid()));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_in_the_runtimes_own_words() {
+        let _alone = PROGRAMS.lock().await;
+        let scratch = Scratch::new();
+        let runtime = scripted(&scratch, r#"echo '{"level":"error","msg":"no such thing"}' > "$log"; exit 1"#);
+        let error = create(&runtime, &scratch).await.unwrap_err();
+        assert_eq!(error.to_string(), "no such thing");
+        let error = runtime.start("c", scratch.path()).await.unwrap_err();
+        assert_eq!(error.to_string(), "no such thing");
+    }
+
+    #[tokio::test]
+    async fn a_runtime_that_dies_without_a_word_is_named() {
+        let _alone = PROGRAMS.lock().await;
+        let scratch = Scratch::new();
+        let error = create(&scripted(&scratch, "kill -9 $$"), &scratch).await.unwrap_err().to_string();
+        assert!(error.ends_with("runtime create died of signal 9, and left no message in its log"), "{error}");
+        let error = create(&scripted(&scratch, "exit 0"), &scratch).await.unwrap_err().to_string();
+        assert!(error.starts_with("read the pid file "), "{error}");
+        let gone = scripted(&scratch, "");
+        fs::remove_file(&gone.command.path).unwrap();
+        let error = create(&gone, &scratch).await.unwrap_err().to_string();
+        assert!(error.starts_with("run ") && error.contains("No such file"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_runtime_that_hangs_is_killed_with_what_it_left_behind() {
+        let _alone = PROGRAMS.lock().await;
+        let scratch = Scratch::new();
+        let script = "setsid sleep 1000 & echo $! > $(dirname $log)/stray; exec sleep 1000";
+        let runtime = scripted(&scratch, script).with_deadline(Duration::from_millis(300));
+        let error = create(&runtime, &scratch).await.unwrap_err().to_string();
+        assert!(error.ends_with("create did not answer within 0.3 s and was killed"), "{error}");
+        let stray = fs::read_to_string(scratch.path().join("stray")).unwrap().trim().to_owned();
+        let status = || fs::read_to_string(format!("/proc/{stray}/stat")).unwrap_or_default();
+        eventually("the stray is dead", || status().is_empty() || status().contains(") Z ")).await;
+    }
 
     #[test]
     fn the_last_error_line_is_the_message_whatever_follows_it() {

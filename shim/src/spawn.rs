@@ -15,6 +15,7 @@ use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_s
 use nix::sys::signal::SigSet;
 
 use crate::children::{Child, Children};
+use crate::sys;
 
 /// Standard input, output and error of a program.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +55,7 @@ fn file_actions(stdio: StdioFds<'_>) -> nix::Result<PosixSpawnFileActions> {
 fn attributes() -> nix::Result<PosixSpawnAttr> {
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK)?;
-    attributes.set_sigdefault(&SigSet::all())?;
+    attributes.set_sigdefault(&sys::every_signal())?;
     attributes.set_sigmask(&SigSet::empty())?;
     Ok(attributes)
 }

@@ -127,10 +127,12 @@ impl<W: World> Loop<W> {
     }
 
     fn take(&mut self, input: Input) {
-        let reply = match &input {
-            Input::Started { container: FIRST, .. } => Some(Reply::Done),
-            Input::StartFailed { container: FIRST, message, .. } => Some(Reply::Refused { message: message.clone() }),
-            _ => None,
+        let reply = if let Input::Started { container: FIRST, .. } = input {
+            Some(Reply::Done)
+        } else if let Input::StartFailed { container: FIRST, message, .. } = &input {
+            Some(Reply::Refused { message: message.clone() })
+        } else {
+            None
         };
         self.step(input);
         if let Some(reply) = reply {
@@ -275,3 +277,6 @@ fn tell(askers: &mut Vec<oneshot::Sender<Reply>>, reply: &Reply) {
         send(answer, reply.clone());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,7 @@ impl StableFd for crate::clock::Timer {}
 pub(crate) fn readable<T: StableFd>(inner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: `StableFd` is implemented above only for types that own one descriptor, which nothing here takes out of them.
     let registered = unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) };
-    registered.map_err(|error| io::Error::from(error.into_parts().1))
+    registered.map_err(|error| error.into_parts().1)
 }
 
 /// pidfd_open(2), close-on-exec.
@@ -120,6 +120,18 @@ pub(crate) fn ignore(signal: Signal) -> nix::Result<()> {
 pub(crate) fn without_huge_pages() {
     // SAFETY: takes integers; an old kernel refuses, which changes nothing.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+}
+
+/// Every signal there is, those included that musl keeps to itself (32 to 34): it would hand them to children ignored, and its
+/// sigfillset(3) leaves them out.
+pub(crate) fn every_signal() -> SigSet {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: writes within the one value.
+    unsafe { set.as_mut_ptr().write_bytes(0xff, 1) };
+    // SAFETY: every byte was just written, and a set is an array of bits.
+    let set = unsafe { set.assume_init() };
+    // SAFETY: the same.
+    unsafe { SigSet::from_sigset_t_unchecked(set) }
 }
 
 /// Sets the capacity of a pipe; a refusal (limits of the user) leaves it as it was.

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
+/// Held by tests that start programs: what one of them sweeps up must not be another's.
+pub(crate) static PROGRAMS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// A directory that goes with its owner.
 pub(crate) struct Scratch(PathBuf);
 
