@@ -2,6 +2,7 @@
 //!
 //! A disk that is full does not stop supervision: it is said once in the log, and the next change is tried again.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
@@ -26,7 +27,8 @@ pub(crate) struct Records {
     stamp: Stamp,
     events: EventFile,
     memory: serde_json::Value,
-    complained: bool,
+    /// Files that could not be written the last time: said once each.
+    broken: BTreeSet<&'static str>,
 }
 
 impl Records {
@@ -36,7 +38,7 @@ impl Records {
         let boot_id = process.boot_id.clone();
         replace(&dir.shim(), &ShimIdentity { version: VERSION, process })?;
         let events = EventFile::new(&dir.events());
-        Ok(Self { dir, boot_id, stamp: Stamp::default(), events, memory: serde_json::Value::Null, complained: false })
+        Ok(Self { dir, boot_id, stamp: Stamp::default(), events, memory: serde_json::Value::Null, broken: BTreeSet::new() })
     }
 
     /// `status.json`.
@@ -75,12 +77,13 @@ impl Records {
         self.stamp.refresh(Timestamp::now(), clock::now());
     }
 
-    fn note(&mut self, name: &str, written: io::Result<()>) {
+    fn note(&mut self, name: &'static str, written: io::Result<()>) {
         match written {
-            Ok(()) => self.complained = false,
-            Err(error) if !self.complained => {
+            Ok(()) => {
+                self.broken.remove(name);
+            }
+            Err(error) if self.broken.insert(name) => {
                 log::error!("write {}: {error}; supervision goes on", self.dir.0.join(name).display());
-                self.complained = true;
             }
             Err(_told) => {}
         }
@@ -145,7 +148,7 @@ mod tests {
         fs::remove_dir_all(scratch.path()).unwrap();
         records.remember(serde_json::json!({"a": 1}), vec![None]);
         records.remember_processes(vec![None]);
-        assert!(records.complained);
+        assert!(records.broken.contains("state.json"));
         assert_eq!(records.memory, serde_json::json!({"a": 1}), "the memory is kept for the next try");
     }
 }
