@@ -83,8 +83,10 @@ fn remove_tree(path: &Path) {
 /// Unmounts everything at or below a directory, the newest first: overlays, pinned namespaces, volumes in memory. True if
 /// nothing is left.
 fn unmount_below(directory: &Path) -> bool {
+    // The kernel shows paths without symbolic links.
+    let Ok(directory) = fs::canonicalize(directory) else { return true };
     let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mounts: Vec<PathBuf> = mount_points(&mountinfo).filter(|mount| mount.starts_with(directory)).collect();
+    let mounts: Vec<PathBuf> = mount_points(&mountinfo).filter(|mount| mount.starts_with(&directory)).collect();
     let mut clear = true;
     for mount in mounts.iter().rev() {
         if let Err(error) = rootfs::unmount(mount) {

@@ -307,6 +307,10 @@ impl World for Node {
         }
     }
 
+    fn let_go(&mut self) {
+        self.pod.let_go_of_stdio();
+    }
+
     fn signal(&mut self, container: ContainerIndex, signal: i32, reach: Reach) -> bool {
         let Some(place) = self.places.get_mut(container.0) else { return false };
         if let Some(init) = place.init() {

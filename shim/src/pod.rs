@@ -1,7 +1,7 @@
 //! What all tasks of a shim share and none changes: the pod's records and the means to act on it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hshim_health::layout::SupervisionDir;
 use hshim_health::plan::{ContainerIndex, ContainerPlan};
@@ -28,8 +28,8 @@ pub(crate) struct Pod {
     pub(crate) prober: Prober,
     /// Of each container that has a log.
     pub(crate) outputs: Vec<Option<Output>>,
-    /// What the caller of a bundle handed over.
-    pub(crate) inherited: Option<InheritedStdio>,
+    /// What the caller of a bundle handed over, until its last life has ended: only then may a reader see the end.
+    inherited: Mutex<Option<Arc<InheritedStdio>>>,
 }
 
 impl Pod {
@@ -51,6 +51,7 @@ impl Pod {
             });
         }
         let prober = Prober::new(Arc::clone(&children));
+        let inherited = Mutex::new(inherited.map(Arc::new));
         Ok(Self { supervision, dir, children, runtime, prober, outputs, inherited })
     }
 
@@ -62,6 +63,16 @@ impl Pod {
     /// Its output, if it goes into a log.
     pub(crate) fn output(&self, index: ContainerIndex) -> Option<&Output> {
         self.outputs.get(index.0)?.as_ref()
+    }
+
+    /// The stdio of a bundle's next life.
+    pub(crate) fn inherited(&self) -> Option<Arc<InheritedStdio>> {
+        self.inherited.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// There will be no further life.
+    pub(crate) fn let_go_of_stdio(&self) {
+        drop(self.inherited.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Directory of the shim's files about one container.

@@ -19,7 +19,7 @@ use crate::process_record;
 use crate::spawn::{self, StdioFds};
 use crate::sys::Ended;
 
-/// How long one command may take.
+/// How long one command may take (`CLOCK_MONOTONIC`: while the machine is suspended the command rests too).
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The runtime of this pod.

@@ -1,7 +1,7 @@
 //! Starting a program: posix_spawn(3) only, so that no Rust code runs between fork and exec.
 //!
 //! The program gets the three descriptors it is given as 0, 1 and 2 and nothing else (all ours are close-on-exec), every
-//! signal at its default, none blocked, and our environment.
+//! signal at its default, none blocked, and our environment with the word that it is a shim who asks.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
@@ -11,6 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use hshim_health::control;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::SigSet;
 
@@ -61,7 +62,9 @@ fn attributes() -> nix::Result<PosixSpawnAttr> {
 }
 
 fn environment() -> io::Result<Vec<CString>> {
+    let ours = (control::WITHOUT_SUPERVISION.into(), "1".into());
     std::env::vars_os()
+        .chain([ours])
         .map(|(mut entry, value)| {
             entry.push("=");
             entry.push(value);

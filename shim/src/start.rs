@@ -75,12 +75,17 @@ pub(crate) enum Before {
 pub(crate) async fn create(pod: &Pod, index: ContainerIndex, run: RunNumber, before: Before) -> Result<Init, StartError> {
     let (plan, launch) = pod.container(index).ok_or(StartError::NoSuchContainer(index))?;
     let files = pod.files(plan);
-    if before == Before::EndedLife {
-        pod.runtime.delete(&launch.id, Cgroup::Keep, &files).await?;
-    }
-    if let Some(overlay) = &launch.rootfs {
-        rootfs::mount_fresh(overlay)?;
-    }
+    // The runtime clears its own record of the life before while the layer is made: neither needs the other.
+    let deleted = async {
+        match before {
+            Before::Nothing => Ok(()),
+            Before::EndedLife => pod.runtime.delete(&launch.id, Cgroup::Keep, &files).await,
+        }
+    };
+    let layer = async { launch.rootfs.as_ref().map_or(Ok(()), rootfs::mount_fresh) };
+    let (deleted, layer) = tokio::join!(biased; deleted, layer);
+    deleted?;
+    layer?;
     let created = create_with_stdio(pod, index, run, launch).await;
     let adopted = created.and_then(|child| Init::adopt(run, child).map_err(StartError::Adopt));
     if adopted.is_err() {
@@ -104,7 +109,7 @@ pub(crate) async fn start(pod: &Pod, index: ContainerIndex, init: &Init) -> Resu
 async fn create_with_stdio(pod: &Pod, index: ContainerIndex, run: RunNumber, launch: &Launch) -> Result<Child, StartError> {
     let (plan, _) = pod.container(index).ok_or(StartError::NoSuchContainer(index))?;
     let files = pod.files(plan);
-    match (&launch.stdio, pod.output(index), &pod.inherited) {
+    match (&launch.stdio, pod.output(index), pod.inherited()) {
         (Stdio::Inherited, _, Some(stdio)) => Ok(pod.runtime.create(launch, &files, stdio.fds()).await?),
         (Stdio::CriLog { .. }, Some(output), _) => {
             let spec = BundleSpec::load(&launch.bundle).map_err(StartError::Bundle)?;

@@ -30,6 +30,8 @@ pub(crate) trait World {
     fn perform(&mut self, action: Action);
     /// Keeps the supervisor's memory where a new shim would look for it.
     fn remember(&mut self, supervisor: &Supervisor);
+    /// Every container has ended for good: nothing is kept for a further life.
+    fn let_go(&mut self);
     /// Sends a signal to a container's process, or remembers it for the one that is being created. False if there is none.
     fn signal(&mut self, container: ContainerIndex, signal: i32, reach: Reach) -> bool;
 }
@@ -121,6 +123,7 @@ impl<W: World> Loop<W> {
             self.world.perform(action);
         }
         if self.supervisor.has_ended() {
+            self.world.let_go();
             let reply = Reply::Exited { code: self.exit_code() };
             tell(&mut self.waiters, &reply);
         }
@@ -218,6 +221,9 @@ impl<W: World> Loop<W> {
     }
 
     fn restart(&mut self, name: &str) -> Reply {
+        if self.is_bundle() && self.supervisor.has_ended() {
+            return refused("the container has ended for good; delete it and create it again");
+        }
         let plan = self.supervisor.plan();
         match plan.containers.iter().position(|container| container.name == name) {
             Some(position) => {

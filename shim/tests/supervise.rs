@@ -112,6 +112,7 @@ async fn a_bundle_is_created_started_killed_and_deleted_through_its_shim() {
         assert_eq!(stage.ask(&Request::Kill { signal: 15, all: false }).await, Reply::Done);
         assert_eq!(stage.ask(&Request::Wait).await, Reply::Exited { code: 5 });
         assert_eq!(stage.line(), "bye");
+        assert_eq!(stage.line(), "", "the reader sees the end although the shim is still there");
         assert_eq!(stage.ask(&delete).await, Reply::Done);
         stage.is_gone();
     }

@@ -95,7 +95,7 @@ pub struct ContainerStatus<T> {
 
 /// Waiting, running or terminated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ContainerState<T> {
     /// Not running, to be started.
     Waiting {
@@ -173,7 +173,7 @@ pub struct Stopping<T> {
 
 /// Why a container was stopped or ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum StopCause {
     /// A probe crossed its failure threshold.
     ProbeFailed {

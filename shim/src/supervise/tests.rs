@@ -104,6 +104,8 @@ impl World for ScriptedWorld {
         self.write("remember");
     }
 
+    fn let_go(&mut self) {}
+
     fn signal(&mut self, container: ContainerIndex, signal: i32, _reach: Reach) -> bool {
         self.write(&format!("signal {} with {signal}", container.0));
         let reached = self.runs[container.0].is_some();

@@ -144,7 +144,7 @@ impl Stage {
     pub fn log(&self, run: u32) -> Vec<String> {
         let path = self.base.join("data/logs").join(&self.uid).join(format!("{run}.log"));
         let text = fs::read_to_string(path).unwrap_or_default();
-        text.lines().map(|line| line.splitn(2, ' ').nth(1).unwrap_or_default().to_owned()).collect()
+        text.lines().map(|line| line.split_once(' ').map_or("", |(_, text)| text).to_owned()).collect()
     }
 
     pub fn shim_log(&self) -> String {
