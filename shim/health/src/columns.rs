@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::input::Exit;
 use crate::plan::{ProbeHandler, ProbePlan};
-use crate::status::{ContainerState, ContainerStatus, PodPhase, PodStatus, TerminationReason, WaitingReason};
+use crate::status::{ConditionKind, ContainerState, ContainerStatus, PodPhase, PodStatus, TerminationReason, WaitingReason};
 
 /// One line of `get pods`, without the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,22 +45,22 @@ pub fn status_word<T>(status: &PodStatus<T>) -> String {
     }
     // The first declared container that has something to say wins.
     let word = status.containers.iter().find_map(container_word).unwrap_or_else(|| format!("{:?}", status.phase));
-    if word != "Completed" {
-        return word;
-    }
-    let running = status.containers.iter().any(|container| matches!(container.state, ContainerState::Running { .. }));
-    let all_ready = status.containers.iter().all(|container| container.ready || has_completed(container));
-    let other = status.containers.iter().filter_map(container_word).find(|word| word != "Completed");
-    match (running, other) {
-        (true, None) if all_ready => "NotReady".to_owned(),
-        (_, Some(other)) => other,
-        (true, None) => "NotReady".to_owned(),
-        (false, None) => word,
-    }
+    if word == "Completed" { word_beside_completed(status).unwrap_or(word) } else { word }
 }
 
-fn has_completed<T>(container: &ContainerStatus<T>) -> bool {
-    matches!(&container.state, ContainerState::Terminated(ended) if ended.reason == TerminationReason::Completed)
+/// What counts more than that the first container has completed: the others, if they run or failed.
+fn word_beside_completed<T>(status: &PodStatus<T>) -> Option<String> {
+    let runs = |container: &ContainerStatus<T>| container.ready && matches!(container.state, ContainerState::Running { .. });
+    let some_run = status.containers.iter().any(runs);
+    let pod_ready = status.conditions.iter().any(|condition| condition.kind == ConditionKind::Ready && condition.status);
+    if some_run && pod_ready {
+        return Some("Running".to_owned());
+    }
+    let failed = status.containers.iter().find_map(|container| match &container.state {
+        ContainerState::Terminated(ended) if ended.exit.code != 0 => Some(termination_word(ended.reason, ended.exit)),
+        ContainerState::Terminated(_) | ContainerState::Running { .. } | ContainerState::Waiting { .. } => None,
+    });
+    failed.or_else(|| some_run.then(|| "NotReady".to_owned()))
 }
 
 fn container_word<T>(container: &ContainerStatus<T>) -> Option<String> {
@@ -69,7 +69,6 @@ fn container_word<T>(container: &ContainerStatus<T>) -> Option<String> {
         // A life that is being re-created right after the last one: kubectl never sees this moment, the kubelet kills and
         // restarts in one synchronisation.
         ContainerState::Waiting { reason: WaitingReason::ContainerCreating, .. } if container.last_termination.is_some() => None,
-        ContainerState::Waiting { reason: WaitingReason::CrashLoopBackOff, until: None, .. } => None,
         ContainerState::Waiting { reason, .. } => Some(format!("{reason:?}")),
         ContainerState::Terminated(ended) => Some(termination_word(ended.reason, ended.exit)),
     }

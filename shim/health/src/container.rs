@@ -292,8 +292,11 @@ impl Container {
             let tried_before = ended.is_some() || reason != WaitingReason::ContainerCreating;
             if let Some(ended) = ended {
                 let finished = ended.termination.finished_at;
+                // A restart that the operator wanted says nothing about the container's health.
+                if ended.cause() != StopCause::RestartRequested {
+                    self.backoff.advance(&around.plan.backoff, finished, around.now);
+                }
                 self.last_restart = Some(ended.into_restart(around));
-                self.backoff.advance(&around.plan.backoff, finished, around.now);
             } else if tried_before {
                 self.backoff.advance(&around.plan.backoff, around.now, around.now);
             }
@@ -366,12 +369,12 @@ impl Container {
         }
     }
 
-    /// Somebody else ends it.
+    /// Somebody else ends it; but a stop that was asked for here is seen through.
     pub(crate) fn on_supervision_ended(&mut self) {
         self.retired = true;
         match &mut self.stage {
             Stage::Waiting { .. } => self.end_without_life(),
-            Stage::Running(life) => life.stop = None,
+            Stage::Running(life) => life.stop = life.stop.take().filter(|stop| stop.cause == StopCause::StopRequested),
             Stage::Idle | Stage::Starting { .. } | Stage::Ended { .. } => {}
         }
     }
@@ -395,7 +398,10 @@ impl Container {
             Stage::Running(_) => self.stop(StopCause::RestartRequested, around.pod.termination_grace, around, orders),
             Stage::Waiting { until, .. } => *until = around.now,
             Stage::Ended { termination: Some(termination) } => {
-                let ended = Ended { termination: termination.clone(), stop: None };
+                let now = around.now;
+                let asked =
+                    Stop { cause: StopCause::RestartRequested, since: now, kill_at: now, killed: false, first_failure_at: None };
+                let ended = Ended { termination: termination.clone(), stop: Some(asked) };
                 self.last_termination = Some(termination.clone());
                 let reason = WaitingReason::ContainerCreating;
                 self.stage = Stage::Waiting { reason, message: None, until: around.now, ended: Some(ended) };
@@ -480,6 +486,10 @@ impl Ended {
             Some(stop) => (stop.since, stop.kill_at.since(stop.since), stop.killed, stop.first_failure_at),
             None => (finished_at, Duration::ZERO, false, None),
         };
+        let backoff = match cause {
+            StopCause::RestartRequested => Duration::ZERO,
+            StopCause::ProbeFailed { .. } | StopCause::StopRequested | StopCause::Itself => around.now.since(finished_at),
+        };
         Restart {
             cause,
             first_failure_at,
@@ -487,7 +497,7 @@ impl Ended {
             grace_exceeded,
             grace,
             termination: self.termination,
-            backoff: around.now.since(finished_at),
+            backoff,
             restarted_at: around.now,
         }
     }

@@ -1,5 +1,7 @@
 //! The sentences of `hshim why`: what a container is doing now and why, what ended it last, on what evidence, and what follows.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::columns::{elapsed, go_duration, human_duration};
@@ -96,12 +98,15 @@ fn restart_sentences(restart: &Restart<Timestamp>, now: Timestamp) -> Vec<String
     match (&restart.cause, restart.grace_exceeded) {
         (StopCause::Itself, _) => {}
         (_, true) => lines.push(format!("it did not end within its grace of {}, so it was killed", go_duration(restart.grace))),
+        // It had ended before it was asked to.
+        (_, false) if restart.grace.is_zero() => {}
         (_, false) => lines.push("it ended within its grace".to_owned()),
     }
     lines.push(format!("ended {}", termination_words(&restart.termination)));
-    lines.push(match restart.backoff.as_secs() {
-        0 => "restarted at once, without back-off".to_owned(),
-        _ => format!("restarted after a back-off of {}", human_duration(restart.backoff)),
+    lines.push(match restart.backoff {
+        Duration::ZERO => "restarted at once, without back-off".to_owned(),
+        short if short < Duration::from_secs(1) => format!("restarted after a back-off of {} ms", short.as_millis()),
+        wait => format!("restarted after a back-off of {}", human_duration(wait)),
     });
     lines
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hshim_health::input::{Exit, Outcome, RunNumber, StartStage};
 use hshim_health::plan::{ContainerIndex, ContainerPlan, Origin, PodPlan, ProbeKind, ProbePlan, RestartPolicy};
-use hshim_health::status::{ContainerState, PodStatus, Verdict};
+use hshim_health::status::{ContainerState, PodStatus, StopCause, Verdict};
 use hshim_health::{Action, Input, Moment, Supervisor};
 use proptest::collection::vec;
 use proptest::option;
@@ -250,7 +250,8 @@ impl<'a> Watch<'a> {
     /// Take in an input; true if it is the failure that condemns a container.
     fn hear(&mut self, input: &Input, now: Moment) -> bool {
         match *input {
-            Input::StopRequested { .. } | Input::SupervisionEnded => self.retired = true,
+            Input::StopRequested { .. } => self.retired = true,
+            Input::SupervisionEnded => self.hear_end_of_supervision(),
             Input::Started { container, .. } => {
                 let watch = &mut self.containers[container.0];
                 (watch.starting, watch.alive_since) = (false, Some(now));
@@ -276,7 +277,24 @@ impl<'a> Watch<'a> {
         false
     }
 
-    fn hear_probe(&mut self, container: ContainerIndex, run: RunNumber, (kind, attempt): (ProbeKind, u64), outcome: &Outcome) -> bool {
+    /// Only a stop of the whole pod goes on; after any other, one may be asked for.
+    fn hear_end_of_supervision(&mut self) {
+        self.retired = true;
+        let seen = self.published.iter().flat_map(|status| &status.containers);
+        for (watch, seen) in self.containers.iter_mut().zip(seen) {
+            if seen.stopping.as_ref().is_some_and(|stopping| stopping.cause != StopCause::StopRequested) {
+                (watch.stopping_since, watch.killed) = (None, false);
+            }
+        }
+    }
+
+    fn hear_probe(
+        &mut self,
+        container: ContainerIndex,
+        run: RunNumber,
+        (kind, attempt): (ProbeKind, u64),
+        outcome: &Outcome,
+    ) -> bool {
         let (plan, watch) = (&self.plan.containers[container.0], &mut self.containers[container.0]);
         let state = watch.probes.entry(kind).or_default();
         if watch.run != Some(run) || state.in_flight != Some(attempt) {
@@ -358,7 +376,6 @@ impl<'a> Watch<'a> {
             watch.restarts = seen.restart_count;
             let probed = watch.alive_since.is_some() && watch.stopping_since.is_none() && !watch.paused && !self.retired;
             needs_deadline |= probed && ProbeKind::ALL.into_iter().any(|kind| watch.is_due_some_day(plan, kind));
-            // Of a stop that was interrupted by SupervisionEnded somebody else takes care.
             needs_deadline |= seen.stopping.is_some() && !watch.killed;
             if let ContainerState::Waiting { until: Some(until), .. } = seen.state {
                 assert!(step.deadline.is_some_and(|deadline| deadline <= until));

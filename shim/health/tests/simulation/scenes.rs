@@ -64,11 +64,8 @@ fn a_life_of_more_than_ten_minutes_forgets_the_backoff() {
 /// then ended with 0.
 fn policy_table(policy: RestartPolicy) -> String {
     let oom = Exit { code: 137, signal: Some(9), oom_killed: true };
-    let sick = Life {
-        liveness: Health::until(seconds(2), failure("sick")),
-        heeds_stop: Some((seconds(1), exit(0))),
-        ..Life::STEADY
-    };
+    let sick =
+        Life { liveness: Health::until(seconds(2), failure("sick")), heeds_stop: Some((seconds(1), exit(0))), ..Life::STEADY };
     let ends = |exit| Life { ends: Some((seconds(3), exit)), ..Life::STEADY };
     let unstartable = Life { start_fails: Some((StartStage::Start, "exec: \"x\": not found")), ..Life::STEADY };
     let rows = [
@@ -122,11 +119,8 @@ fn startup_gates_and_readiness_follows_at_once() {
 
 #[test]
 fn a_failed_startup_probe_restarts_the_container() {
-    let plan = ContainerPlan {
-        startup: Some(probe(0, 1, 3)),
-        liveness: Some(probe(0, 1, 1)),
-        ..container("c", RestartPolicy::Always)
-    };
+    let plan =
+        ContainerPlan { startup: Some(probe(0, 1, 3)), liveness: Some(probe(0, 1, 1)), ..container("c", RestartPolicy::Always) };
     let stuck = Life {
         startup: Health { at_first: failure("still loading"), then: Vec::new() },
         heeds_stop: Some((seconds(1), exit(143))),
@@ -150,7 +144,8 @@ fn readiness_comes_and_goes_without_a_restart() {
 
 #[test]
 fn a_probe_that_cannot_be_made_is_shown_and_not_counted_unless_asked_for() {
-    let broken = Life { liveness: Health { at_first: Outcome::Error("no such file".to_owned()), then: Vec::new() }, ..Life::STEADY };
+    let broken =
+        Life { liveness: Health { at_first: Outcome::Error("no such file".to_owned()), then: Vec::new() }, ..Life::STEADY };
     let mut out = String::new();
     for errors_count_as_failures in [false, true] {
         let liveness = Some(probe(0, 5, 3));

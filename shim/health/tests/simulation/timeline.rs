@@ -78,10 +78,7 @@ fn row(action: &Action, now: Moment) -> Option<([String; 3], String)> {
 /// When the containers' lives were ordered, in seconds since the beginning.
 pub(crate) fn starts(world: &World) -> Vec<u64> {
     let orders = world.steps.iter().flat_map(|step| step.actions.iter().map(move |action| (step.now, action)));
-    orders
-        .filter(|(_, action)| matches!(action, Action::Start { .. }))
-        .map(|(now, _)| now.since(EPOCH).as_secs())
-        .collect()
+    orders.filter(|(_, action)| matches!(action, Action::Start { .. })).map(|(now, _)| now.since(EPOCH).as_secs()).collect()
 }
 
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
