@@ -14,6 +14,7 @@ mod stage;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use hshim_health::control::{Ready, Reply, Request};
 use hshim_health::status::{ContainerState, StopCause, TerminationReason};
@@ -89,6 +90,45 @@ async fn a_probe_that_times_out_leaves_no_process_behind_and_one_without_a_comma
         let mut stage = Stage::set(&runtime, &Scene { liveness: &["nonsense"], ..Scene::default() });
         let expected = "Unhealthy: Liveness probe errored and resulted in unknown state: exec: \"nonsense\": executable file not found in $PATH";
         until("a probe could not be made", || stage.events().iter().any(|event| event.starts_with(expected)));
+        stage.ends_without_trace().await;
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_container_is_not_probed() {
+    if cannot_run(true) {
+        return;
+    }
+    for runtime in runtimes() {
+        let script = "touch /tmp/healthy; exec sleep 1000";
+        let mut stage = Stage::set(&runtime, &Scene { script, liveness: &["cat", "/tmp/healthy"], ..Scene::default() });
+        let healthy = |stage: &Stage| stage.pid().map(|pid| format!("/proc/{pid}/root/tmp/healthy"));
+        until("it is healthy", || healthy(&stage).is_some_and(|path| Path::new(&path).exists()));
+        stage.freeze("FROZEN");
+        fs::remove_file(healthy(&stage).unwrap()).unwrap();
+        // Ten periods in which nothing may be said: absence has no condition to wait for.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(stage.events().len(), 3, "{:#?}", stage.events());
+        stage.freeze("THAWED");
+        until("it is probed again", || stage.events().iter().any(|event| event.starts_with("Unhealthy")));
+        stage.ends_without_trace().await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_life_survives_it_without_a_pid_namespace_either() {
+    if cannot_run(false) {
+        return;
+    }
+    for runtime in runtimes() {
+        let script = "sleep 88888 & sleep 0.3; exit 1";
+        let mut stage = Stage::set(&runtime, &Scene { script, host_pids: true, backoff: 60, ..Scene::default() });
+        until("two lives have ended", || stage.container().is_some_and(|it| it.restart_count == 1 && it.state_is_waiting()));
+        let alive = || {
+            let pids = fs::read_dir("/proc").unwrap().flatten();
+            pids.filter(|pid| fs::read(pid.path().join("cmdline")).is_ok_and(|line| line.ends_with(b"sleep\x0088888\0"))).count()
+        };
+        until("no child of it lives", || alive() == 0);
         stage.ends_without_trace().await;
     }
 }

@@ -37,11 +37,21 @@ pub struct Scene {
     pub memory: Option<u64>,
     /// Seconds of the first back-off.
     pub backoff: u64,
+    /// It shares the host's process ids.
+    pub host_pids: bool,
 }
 
 impl Default for Scene {
     fn default() -> Self {
-        Self { origin: "manifest", script: "sleep 1000", policy: "Always", liveness: &[], memory: None, backoff: 1 }
+        Self {
+            origin: "manifest",
+            script: "sleep 1000",
+            policy: "Always",
+            liveness: &[],
+            memory: None,
+            backoff: 1,
+            host_pids: false,
+        }
     }
 }
 
@@ -210,6 +220,18 @@ impl Stage {
         }
     }
 
+    /// Freezes or thaws the container, as `pause` and `resume` do.
+    pub fn freeze(&self, state: &str) {
+        let v1 = Path::new("/sys/fs/cgroup/freezer/hshim").join(format!("pod{}/main", self.uid));
+        let v2 = Path::new("/sys/fs/cgroup/hshim").join(format!("pod{}/main", self.uid));
+        if v1.exists() {
+            fs::write(v1.join("freezer.state"), state).unwrap();
+            until("it is so", || fs::read_to_string(v1.join("freezer.state")).unwrap().trim() == state);
+        } else {
+            fs::write(v2.join("cgroup.freeze"), if state == "FROZEN" { "1" } else { "0" }).unwrap();
+        }
+    }
+
     pub fn shim_pid(&self) -> Pid {
         self.shim.unwrap()
     }
@@ -305,7 +327,8 @@ fn plan(scene: &Scene, names: &Names<'_>) -> Value {
 
 fn spec(scene: &Scene, cgroup: &str) -> Value {
     let sets = ["CAP_KILL", "CAP_CHOWN"];
-    let namespaces = ["pid", "network", "ipc", "uts", "mount"].map(|kind| json!({"type": kind}));
+    let kinds = ["pid", "network", "ipc", "uts", "mount"].into_iter().skip(usize::from(scene.host_pids));
+    let namespaces: Vec<Value> = kinds.map(|kind| json!({"type": kind})).collect();
     let memory = scene.memory.map_or(json!({}), |limit| json!({"memory": {"limit": limit, "swap": limit}}));
     json!({
         "ociVersion": "1.0.2",
