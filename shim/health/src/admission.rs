@@ -172,10 +172,10 @@ pub fn admit(pod: Pod) -> Result<AdmittedPod, Faults> {
         faults.invalid("spec.terminationGracePeriodSeconds", grace, "must be greater than or equal to 0");
         0
     });
-    let hostname = pod.spec.hostname.unwrap_or_else(|| name.clone());
-    if !name.is_empty() && !hostname.split('.').all(is_label) {
+    if let Some(hostname) = pod.spec.hostname.as_ref().filter(|hostname| !is_label(hostname)) {
         faults.invalid("spec.hostname", hostname.as_str(), LABEL_RULE);
     }
+    let hostname = pod.spec.hostname.unwrap_or_else(|| name.clone());
     let volumes = volumes(pod.spec.volumes, &mut faults);
     if pod.spec.containers.is_empty() {
         faults.required("spec.containers", "");

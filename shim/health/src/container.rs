@@ -256,6 +256,7 @@ impl Container {
             }
         };
         self.last_termination = Some(ended.termination.clone());
+        self.last_restart = Some(ended.clone().into_restart(around.now + wait));
         if !wait.is_zero() {
             orders.warn(around.plan, EventReason::BackOff, backing_off_event(around));
         }
@@ -296,7 +297,7 @@ impl Container {
                 if ended.cause() != StopCause::RestartRequested {
                     self.backoff.advance(&around.plan.backoff, finished, around.now);
                 }
-                self.last_restart = Some(ended.into_restart(around));
+                self.last_restart = Some(ended.into_restart(around.now));
             } else if tried_before {
                 self.backoff.advance(&around.plan.backoff, around.now, around.now);
             }
@@ -479,7 +480,8 @@ impl Ended {
         self.stop.as_ref().map_or(StopCause::Itself, |stop| stop.cause.clone())
     }
 
-    fn into_restart(self, around: Surroundings<'_>) -> Restart<Moment> {
+    /// The restart that follows this end, ordered at `restarted_at`.
+    fn into_restart(self, restarted_at: Moment) -> Restart<Moment> {
         let cause = self.cause();
         let finished_at = self.termination.finished_at;
         let (decided_at, grace, grace_exceeded, first_failure_at) = match self.stop {
@@ -488,7 +490,7 @@ impl Ended {
         };
         let backoff = match cause {
             StopCause::RestartRequested => Duration::ZERO,
-            StopCause::ProbeFailed { .. } | StopCause::StopRequested | StopCause::Itself => around.now.since(finished_at),
+            StopCause::ProbeFailed { .. } | StopCause::StopRequested | StopCause::Itself => restarted_at.since(finished_at),
         };
         Restart {
             cause,
@@ -498,7 +500,7 @@ impl Ended {
             grace,
             termination: self.termination,
             backoff,
-            restarted_at: around.now,
+            restarted_at,
         }
     }
 }

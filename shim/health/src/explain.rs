@@ -6,7 +6,9 @@ use jiff::Timestamp;
 
 use crate::columns::{elapsed, go_duration, human_duration};
 use crate::plan::{ContainerPlan, PodPlan};
-use crate::status::{ContainerState, ContainerStatus, PodStatus, Restart, StopCause, Termination, WaitingReason};
+use crate::status::{
+    ContainerState, ContainerStatus, PodStatus, Restart, StopCause, Termination, TerminationReason, WaitingReason,
+};
 
 /// The explanation of a pod, a line an entry, containers in the order of the plan.
 #[must_use]
@@ -52,8 +54,8 @@ fn state_sentence(plan: &ContainerPlan, container: &ContainerStatus<Timestamp>, 
         }
         ContainerState::Terminated(ended) => format!(
             "ended {} {}, {restarts}; restartPolicy {:?} does not start it again",
-            termination_words(ended),
             ago(ended.finished_at, now),
+            termination_words(ended),
             plan.restart_policy
         ),
     }
@@ -90,7 +92,17 @@ fn termination_words(ended: &Termination<Timestamp>) -> String {
 }
 
 fn restart_sentences(restart: &Restart<Timestamp>, now: Timestamp) -> Vec<String> {
-    let mut lines = vec![format!("last restart, {}: {}", ago(restart.restarted_at, now), cause_words(&restart.cause))];
+    let is_to_come = restart.restarted_at > now;
+    let cause = match restart.termination.reason {
+        TerminationReason::StartError => "it could not be started".to_owned(),
+        TerminationReason::Completed | TerminationReason::Error | TerminationReason::OOMKilled | TerminationReason::Unknown => {
+            cause_words(&restart.cause)
+        }
+    };
+    let mut lines = vec![match is_to_come {
+        true => format!("to be restarted because {cause}"),
+        false => format!("last restart, {}: {cause}", ago(restart.restarted_at, now)),
+    }];
     if let Some(first) = restart.first_failure_at {
         lines
             .push(format!("first failure {} before the decision to stop it", human_duration(elapsed(first, restart.decided_at))));
@@ -102,7 +114,12 @@ fn restart_sentences(restart: &Restart<Timestamp>, now: Timestamp) -> Vec<String
         (_, false) if restart.grace.is_zero() => {}
         (_, false) => lines.push("it ended within its grace".to_owned()),
     }
-    lines.push(format!("ended {}", termination_words(&restart.termination)));
+    let end = &restart.termination;
+    lines.push(format!("ended {} {}", ago(end.finished_at, now), termination_words(end)));
+    if is_to_come {
+        lines.push(format!("its back-off is {}", human_duration(restart.backoff)));
+        return lines;
+    }
     lines.push(match restart.backoff {
         Duration::ZERO => "restarted at once, without back-off".to_owned(),
         short if short < Duration::from_secs(1) => format!("restarted after a back-off of {} ms", short.as_millis()),

@@ -35,7 +35,10 @@ fn wrong_type(faults: &mut Faults, path: &str, value: &Value, wanted: &str) {
         Value::Array(_) | Value::Object(_) | Value::Null => None,
         Value::Bool(_) | Value::Number(_) | Value::String(_) => Some(value.to_string()),
     };
-    faults.add(path, FaultKind::Invalid, shown, &format!("must be a {wanted}, not a {}", type_name(value)));
+    let article = |word: &'_ str| if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    let given = type_name(value);
+    let detail = format!("must be {} {wanted}, not {} {given}", article(wanted), article(given));
+    faults.add(path, FaultKind::Invalid, shown, &detail);
 }
 
 impl<'a> Fields<'a> {
@@ -60,13 +63,7 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn string(&mut self, name: &'static str, faults: &mut Faults) -> Option<String> {
         let path = self.path_of(name);
-        match self.value(name)? {
-            Value::String(text) => Some(text.clone()),
-            other => {
-                wrong_type(faults, &path, other, "string");
-                None
-            }
-        }
+        self.value(name).and_then(|value| read_string(value, &path, faults))
     }
 
     pub(crate) fn boolean(&mut self, name: &'static str, faults: &mut Faults) -> Option<bool> {

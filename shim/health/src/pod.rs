@@ -129,6 +129,7 @@ pub(crate) const REFUSED_POD_FIELDS: &[&str] = &[
     "dnsPolicy",
     "enableServiceLinks",
     "ephemeralContainers",
+    "evictionResponders",
     "hostAliases",
     "hostIPC",
     "hostPID",
@@ -149,6 +150,7 @@ pub(crate) const REFUSED_POD_FIELDS: &[&str] = &[
     "runtimeClassName",
     "schedulerName",
     "schedulingGates",
+    "schedulingGroup",
     "securityContext",
     "serviceAccount",
     "serviceAccountName",
@@ -331,7 +333,7 @@ fn read_mount(value: &Value, path: &str, faults: &mut Faults) -> Option<VolumeMo
         mount_path: fields.string("mountPath", faults),
         read_only: fields.boolean("readOnly", faults),
     };
-    fields.refuse(&["mountPropagation", "recursiveReadOnly", "subPath", "subPathExpr"]);
+    fields.refuse(&["bindMountOptions", "mountPropagation", "recursiveReadOnly", "subPath", "subPathExpr"]);
     fields.finish(faults);
     Some(mount)
 }
@@ -351,7 +353,7 @@ fn read_volume(value: &Value, path: &str, faults: &mut Faults) -> Option<VolumeS
 fn read_empty_dir(value: &Value, path: &str, faults: &mut Faults) -> Option<EmptyDir> {
     let mut fields = Fields::open(value, path, faults)?;
     let volume = EmptyDir { medium: fields.string("medium", faults) };
-    fields.refuse(&["sizeLimit"]);
+    fields.refuse(&["mode", "sizeLimit"]);
     fields.finish(faults);
     Some(volume)
 }
@@ -387,3 +389,6 @@ fn read_exec(value: &Value, path: &str, faults: &mut Faults) -> Option<Vec<Strin
     fields.finish(faults);
     Some(command)
 }
+
+#[cfg(test)]
+mod parity;

@@ -87,7 +87,7 @@ pub struct ContainerStatus<T> {
     pub last_termination: Option<Termination<T>>,
     /// A stop is under way: the signal has been sent, the process has not ended.
     pub stopping: Option<Stopping<T>>,
-    /// Why the last restart happened; what `hshim why` explains.
+    /// Why the last restart happened, or why the one happens that a back-off delays; what `hshim why` explains.
     pub last_restart: Option<Restart<T>>,
     /// Where each probe stands.
     pub probes: Vec<ProbeStatus<T>>,
@@ -210,7 +210,7 @@ pub struct Restart<T> {
     pub termination: Termination<T>,
     /// The back-off that was kept before the new life began.
     pub backoff: Duration,
-    /// When the new life was ordered.
+    /// When the new life was ordered; during a back-off, when it will be.
     pub restarted_at: T,
 }
 

@@ -7,6 +7,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks at the actions that it is about")]
 
 mod comparison;
+mod explanations;
 mod pods;
 mod properties;
 mod scenes;

@@ -167,6 +167,8 @@ struct Watch<'a> {
     containers: Vec<ContainerWatch>,
     retired: bool,
     finished: bool,
+    /// This step's input is the result of a probe that does not matter any more.
+    deaf: bool,
     published: Option<PodStatus<Moment>>,
     counts: BTreeMap<u64, u32>,
 }
@@ -228,7 +230,7 @@ impl ContainerWatch {
 impl<'a> Watch<'a> {
     fn new(plan: &'a PodPlan) -> Self {
         let containers = vec![ContainerWatch::default(); plan.containers.len()];
-        Self { plan, containers, retired: false, finished: false, published: None, counts: BTreeMap::new() }
+        Self { plan, containers, retired: false, finished: false, deaf: false, published: None, counts: BTreeMap::new() }
     }
 
     fn see(&mut self, step: &Step, supervisor: &Supervisor) {
@@ -236,7 +238,9 @@ impl<'a> Watch<'a> {
             assert!(step.actions.is_empty() && step.deadline.is_none(), "nothing after Finish");
             return;
         }
+        self.deaf = false;
         let condemned = self.hear(&step.input, step.now);
+        assert!(!self.deaf || step.actions.is_empty(), "a result that comes while it stops or is paused is not even shown");
         for action in &step.actions {
             self.judge(action, step.now);
         }
@@ -302,6 +306,7 @@ impl<'a> Watch<'a> {
         }
         state.in_flight = None;
         if watch.stopping_since.is_some() || watch.paused || self.retired {
+            self.deaf = true;
             return false;
         }
         let verdict = watch.count(plan, kind, outcome);
