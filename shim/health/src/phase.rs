@@ -72,3 +72,99 @@ fn readiness(phase: PodPhase, containers: &[ContainerStatus<Moment>]) -> Option<
     let message = format!("containers with unready status: [{}]", unready.join(" "));
     Some(("ContainersNotReady".to_owned(), message))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::input::Exit;
+    use crate::status::{Termination, TerminationReason, WaitingReason};
+
+    fn at(seconds: u64) -> Moment {
+        Moment::since_boot(Duration::from_secs(seconds))
+    }
+
+    fn status(name: &str, ready: bool, state: ContainerState<Moment>) -> ContainerStatus<Moment> {
+        ContainerStatus {
+            name: name.to_owned(),
+            image: String::new(),
+            ready,
+            started: ready,
+            restart_count: 0,
+            state,
+            last_termination: None,
+            stopping: None,
+            last_restart: None,
+            probes: Vec::new(),
+        }
+    }
+
+    fn end(code: i32) -> Termination<Moment> {
+        let exit = Exit { code, signal: None, oom_killed: false };
+        Termination { reason: TerminationReason::Error, exit, message: None, started_at: at(0), finished_at: at(1) }
+    }
+
+    fn running(name: &str, ready: bool) -> ContainerStatus<Moment> {
+        status(name, ready, ContainerState::Running { started_at: at(0), pid: 1, paused: false })
+    }
+
+    fn waiting(before: Option<i32>) -> ContainerStatus<Moment> {
+        let state = ContainerState::Waiting { reason: WaitingReason::CrashLoopBackOff, message: None, until: None };
+        ContainerStatus { last_termination: before.map(end), ..status("w", false, state) }
+    }
+
+    fn ended(code: i32) -> ContainerStatus<Moment> {
+        status("e", false, ContainerState::Terminated(end(code)))
+    }
+
+    #[test]
+    fn the_phase_is_the_kubelets() {
+        let rows = [
+            (vec![(waiting(None), true)], PodPhase::Pending),
+            (vec![(waiting(None), true), (running("a", true), true)], PodPhase::Pending),
+            (vec![(running("a", false), true)], PodPhase::Running),
+            (vec![(waiting(Some(1)), true)], PodPhase::Running),
+            (vec![(waiting(Some(1)), true), (ended(0), false)], PodPhase::Running),
+            (vec![(running("a", true), true), (ended(1), false)], PodPhase::Running),
+            (vec![(ended(0), false), (ended(0), false)], PodPhase::Succeeded),
+            (vec![(ended(0), false), (ended(3), false)], PodPhase::Failed),
+        ];
+        for (containers, expected) in rows {
+            let seen: Vec<_> =
+                containers.iter().map(|(status, may_run_again)| Seen { status, may_run_again: *may_run_again }).collect();
+            assert_eq!(phase(&seen), expected, "{containers:?}");
+        }
+    }
+
+    fn ready_condition(phase: PodPhase, containers: &[ContainerStatus<Moment>]) -> Condition<Moment> {
+        let found =
+            conditions(phase, containers, &[], at(5)).into_iter().find(|condition| condition.kind == ConditionKind::Ready);
+        found.unwrap()
+    }
+
+    #[test]
+    fn the_unready_containers_are_named_in_order() {
+        let condition = ready_condition(PodPhase::Running, &[running("a", false), running("b", true), running("c", false)]);
+        assert_eq!((condition.status, condition.reason.as_deref()), (false, Some("ContainersNotReady")));
+        assert_eq!(condition.message.as_deref(), Some("containers with unready status: [a c]"));
+    }
+
+    #[test]
+    fn an_ended_pod_is_not_ready_for_that_reason() {
+        let reason = |phase| ready_condition(phase, &[ended(0)]).reason;
+        assert_eq!(reason(PodPhase::Succeeded).as_deref(), Some("PodCompleted"));
+        assert_eq!(reason(PodPhase::Failed).as_deref(), Some("PodFailed"));
+    }
+
+    #[test]
+    fn a_condition_keeps_its_time_until_its_status_changes() {
+        let first = conditions(PodPhase::Running, &[running("a", false)], &[], at(1));
+        let second = conditions(PodPhase::Running, &[running("b", false)], &first, at(2));
+        assert!(second.iter().all(|condition| condition.last_transition == at(1)), "another message is no transition");
+        let third = conditions(PodPhase::Running, &[running("b", true)], &second, at(3));
+        let moved: Vec<_> =
+            third.iter().filter(|condition| condition.last_transition == at(3)).map(|condition| condition.kind).collect();
+        assert_eq!(moved, [ConditionKind::Ready, ConditionKind::ContainersReady]);
+    }
+}
