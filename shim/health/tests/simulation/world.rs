@@ -144,8 +144,15 @@ impl World {
             self.step(Input::Tick);
             look(self);
         }
-        while self.advance(EPOCH + horizon) {
-            look(self);
+        loop {
+            let before = self.steps.len();
+            if !self.advance(EPOCH + horizon) {
+                break;
+            }
+            // A dead process' second end makes no step: what is due at that moment has still to be done.
+            if self.steps.len() > before {
+                look(self);
+            }
         }
         self.now = EPOCH + horizon;
     }
