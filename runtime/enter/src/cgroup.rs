@@ -179,6 +179,8 @@ pub struct Leaf {
 
 /// How long [`Leaf::remove`] waits for dying processes.
 const REMOVAL: Duration = Duration::from_millis(100);
+/// How long [`Leaf::kill`] waits until all of a v1 leaf stands still.
+const FREEZING: Duration = Duration::from_millis(200);
 
 impl Leaf {
     /// Make `probe-N`.
@@ -225,13 +227,21 @@ impl Leaf {
         if self.kill.is_some() {
             return fs::write(self.path.join("cgroup.kill"), "1");
         }
-        fs::write(self.path.join("freezer.state"), "FROZEN")?;
-        let members = fs::read_to_string(self.path.join("cgroup.procs"))?;
-        for pid in members.lines().filter_map(|line| line.parse::<i32>().ok()) {
-            // SAFETY: takes integers only. The cgroup is frozen, so the ids are still those of its members.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
+        let state = self.path.join("freezer.state");
+        fs::write(&state, "FROZEN")?;
+        // Only what stands still cannot fork past the walk; a member that hangs in the kernel is not waited for any longer.
+        let until = Instant::now() + FREEZING;
+        while fs::read_to_string(&state)?.trim() != "FROZEN" && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
         }
-        fs::write(self.path.join("freezer.state"), "THAWED")
+        let killed = fs::read_to_string(self.path.join("cgroup.procs")).map(|members| {
+            // 0 stands for a process outside this one's pid namespace, and means something else to kill(2).
+            for pid in members.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0) {
+                // SAFETY: takes integers only. The cgroup is frozen, so the ids are still those of its members.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+            }
+        });
+        fs::write(&state, "THAWED").and(killed)
     }
 
     /// Remove it, waiting a tenth of a second at most for processes that are on their way out.

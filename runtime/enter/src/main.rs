@@ -29,12 +29,13 @@
 mod block;
 mod command;
 mod kernel;
+mod leaf;
 mod probe;
 mod wire;
 
 use block::Block;
 use command::{Refusal, become_command};
-use kernel::{CloneArgs, call, clone3, exit, write};
+use kernel::{CloneArgs, call, clone3, exit, prctl, write};
 use wire::{Header, Record, fd, flag, kind, step};
 
 // musl's own start code, memcpy and the like; nothing else of it is called.
@@ -118,6 +119,8 @@ fn start_command(block: &Block) -> Result<(i32, Option<Refusal>), Refusal> {
 /// What must be done while the host's file system is still in sight.
 fn prepare(block: &Block) -> Result<i32, Refusal> {
     let header: &Header = block.header();
+    // It was executed by the number of a descriptor, which would be its name in `ps`.
+    prctl(libc::PR_SET_NAME, c"hshim-enter".as_ptr() as usize, 0);
     // The caller's C library keeps these three to itself and cannot reset them for us.
     for signal in 32..=34 {
         let default = [0_usize; 4];

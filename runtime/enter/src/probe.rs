@@ -7,7 +7,8 @@
 use crate::block::Block;
 use crate::command::{Refusal, capset, change_user};
 use crate::kernel::{CloneArgs, call, clone3, exit, prctl, write};
-use crate::wire::{Record, fd, flag, kind, step};
+use crate::leaf::kill_leaf;
+use crate::wire::{Record, flag, kind, step};
 use crate::{Stack, check, clone_command, join_namespaces, join_v1, prepare, refused};
 
 static mut REAPER_STACK: Stack = Stack([0; Stack::SIZE]);
@@ -138,51 +139,6 @@ fn poll(reaper: i32, left: i32, until: i64) -> Woken {
             return Woken::Time;
         }
     }
-}
-
-/// Kill whatever is in the leaf: one write on v2; on v1 freeze, kill each, thaw.
-fn kill_leaf(block: &Block) {
-    let flags = block.header().flags;
-    if flags & flag::LEAF_KILL != 0 {
-        write(block.fd(fd::LEAF_KILL), b"1");
-    } else if flags & flag::LEAF != 0 {
-        let leaf = block.fd(fd::LEAF);
-        write_file(leaf, c"freezer.state", b"FROZEN");
-        kill_members(leaf);
-        write_file(leaf, c"freezer.state", b"THAWED");
-    }
-}
-
-fn write_file(directory: i32, name: &core::ffi::CStr, text: &[u8]) {
-    let file = call!(libc::SYS_openat, directory, name.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC, 0);
-    if file >= 0 {
-        write(file as i32, text);
-        call!(libc::SYS_close, file);
-    }
-}
-
-fn kill_members(leaf: i32) {
-    let file = call!(libc::SYS_openat, leaf, c"cgroup.procs".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC, 0);
-    let mut text = [0_u8; 4096];
-    let mut pid = 0_usize;
-    if file < 0 {
-        return;
-    }
-    loop {
-        let length = call!(libc::SYS_read, file, text.as_mut_ptr(), text.len());
-        if length <= 0 {
-            break;
-        }
-        for byte in &text[..length as usize] {
-            if *byte == b'\n' {
-                call!(libc::SYS_kill, pid, libc::SIGKILL);
-                pid = 0;
-            } else {
-                pid = pid * 10 + usize::from(byte.wrapping_sub(b'0'));
-            }
-        }
-    }
-    call!(libc::SYS_close, file);
 }
 
 extern "C" fn reaper_main(argument: usize) -> ! {

@@ -10,196 +10,19 @@
     clippy::too_many_arguments,
     reason = "a test fails by panicking"
 )]
-#![allow(unsafe_code, reason = "waitid and kill of our own children")]
+#![allow(unsafe_code, reason = "waitid, fcntl and ioctl on what is our own")]
 
-use std::ffi::CString;
-use std::fs::{self, File};
-use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+mod container;
+mod pure_v1;
+mod terminal;
+
+use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use hshim_enter::{
-    Capabilities, CgroupEntry, ContainerCgroup, EnterProgram, Entered, Entry, Identity, Leaf, Report, Rlimit, Seccomp, Shape,
-    Target,
-};
-use serde_json::{Value, json};
-
-static NEXT: AtomicU64 = AtomicU64::new(1);
-
-/// A running container of runc's, removed when dropped.
-struct Container {
-    id: String,
-    directory: PathBuf,
-    target: Target,
-    cgroup: ContainerCgroup,
-    program: EnterProgram,
-}
-
-fn skipped() -> bool {
-    let missing = ["/usr/sbin/runc", "/bin/busybox"].into_iter().find(|path| !Path::new(path).exists());
-    // SAFETY: no arguments.
-    let root = unsafe { libc::geteuid() } == 0;
-    if let Some(path) = missing {
-        eprintln!("skipped: {path} is not installed");
-    } else if !root {
-        eprintln!("skipped: not root");
-    }
-    missing.is_some() || !root
-}
-
-impl Container {
-    /// A container whose pid 1 sleeps, and never reaps.
-    fn start(change: impl FnOnce(&mut Value)) -> Self {
-        let id = format!("enter-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let directory = std::env::temp_dir().join(&id);
-        fs::create_dir_all(directory.join("rootfs/bin")).unwrap();
-        fs::create_dir_all(directory.join("rootfs/tmp")).unwrap();
-        fs::copy("/bin/busybox", directory.join("rootfs/bin/busybox")).unwrap();
-        for applet in
-            ["sh", "cat", "sleep", "true", "false", "id", "kill", "setsid", "grep", "ls", "readlink", "touch", "ps", "tty"]
-        {
-            std::os::unix::fs::symlink("busybox", directory.join("rootfs/bin").join(applet)).unwrap();
-        }
-        fs::write(directory.join("rootfs/bin/data"), "not a program").unwrap();
-        run(Command::new("runc").arg("spec").current_dir(&directory));
-        let mut spec: Value = serde_json::from_slice(&fs::read(directory.join("config.json")).unwrap()).unwrap();
-        spec["process"]["terminal"] = json!(false);
-        spec["process"]["args"] = json!(["sleep", "1000"]);
-        spec["root"]["readonly"] = json!(false);
-        spec["linux"]["cgroupsPath"] = json!(format!("/{id}"));
-        change(&mut spec);
-        fs::write(directory.join("config.json"), spec.to_string()).unwrap();
-        let mut runc = Command::new("runc");
-        runc.args(["--root", directory.join("state").to_str().unwrap(), "run", "-d", "--pid-file"]);
-        run(runc.arg(directory.join("pid")).arg(&id).current_dir(&directory).stdin(Stdio::null()).stdout(Stdio::null()));
-        let pid = fs::read_to_string(directory.join("pid")).unwrap().parse().unwrap();
-        let built = Path::new(env!("CARGO_BIN_EXE_hshim-enter"));
-        Self {
-            target: Target::open(pid).unwrap(),
-            cgroup: ContainerCgroup::of_pid(pid).unwrap(),
-            program: EnterProgram::load_from(built).unwrap(),
-            id,
-            directory,
-        }
-    }
-
-    fn spawn(&self, shape: Shape, identity: &Identity, argv: &[&str], leaf: Option<&Leaf>, seconds: f64) -> (Entered, OwnedFd) {
-        let argv: Vec<CString> = argv.iter().map(|argument| CString::new(*argument).unwrap()).collect();
-        let tasks = self.cgroup.open_v1_tasks().unwrap();
-        let tasks: Vec<BorrowedFd<'_>> = tasks.iter().map(AsFd::as_fd).collect();
-        let null = File::open("/dev/null").unwrap();
-        let (read, write) = pipe();
-        let entry = Entry {
-            shape,
-            identity,
-            argv: &argv,
-            target: &self.target,
-            cgroup: CgroupEntry { leaf: leaf.map(Leaf::directory), kill: leaf.and_then(Leaf::kill_file), v1_tasks: &tasks },
-            stdin: null.as_fd(),
-            stdout: write.as_fd(),
-            stderr: write.as_fd(),
-            timeout: (shape == Shape::Probe).then(|| Duration::from_secs_f64(seconds)),
-            terminal: false,
-            preserve_fds: 0,
-        };
-        (self.program.spawn(&entry).unwrap(), read)
-    }
-
-    fn leaf(&self) -> Leaf {
-        Leaf::create(&self.cgroup, NEXT.fetch_add(1, Ordering::Relaxed)).unwrap()
-    }
-
-    fn probe_for(&self, identity: &Identity, argv: &[&str], seconds: f64) -> (Report, String) {
-        let leaf = self.leaf();
-        let (entered, output) = self.spawn(Shape::Probe, identity, argv, Some(&leaf), seconds);
-        let report = Report::read(&entered.report).unwrap();
-        reap(entered.pid);
-        let text = drain(&output);
-        leaf.remove().expect("the leaf is empty once the report is there");
-        (report, text)
-    }
-
-    fn probe(&self, argv: &[&str]) -> (Report, String) {
-        self.probe_for(&identity(), argv, 10.0)
-    }
-
-    /// The exit code of an exec and its output.
-    fn exec(&self, identity: &Identity, argv: &[&str]) -> (Report, Option<i32>, String) {
-        let (entered, output) = self.spawn(Shape::Exec, identity, argv, None, 0.0);
-        let report = Report::read(&entered.report).unwrap();
-        reap(entered.pid);
-        let code = match report {
-            Report::Running { pid } | Report::CouldNotExec { pid, .. } | Report::CouldNotEnter { pid, .. } if pid != 0 => {
-                Some(reap(pid))
-            }
-            _ => None,
-        };
-        (report, code, drain(&output))
-    }
-
-    /// Zombies whose parent is the container's pid 1.
-    fn zombies(&self) -> usize {
-        let children = format!("/proc/{0}/task/{0}/children", self.target.pid());
-        fs::read_to_string(children).unwrap().split_whitespace().count()
-    }
-}
-
-impl Drop for Container {
-    fn drop(&mut self) {
-        let state = self.directory.join("state");
-        Command::new("runc").args(["--root", state.to_str().unwrap(), "delete", "-f", &self.id]).status().unwrap();
-        if let Some(parent) = self.cgroup.leaf_parent() {
-            fs::remove_dir(parent).ok();
-        }
-        fs::remove_dir_all(&self.directory).ok();
-    }
-}
-
-fn identity() -> Identity {
-    Identity {
-        capabilities: Capabilities { bounding: 0x20, effective: 0x20, inheritable: 0, permitted: 0x20, ambient: 0 },
-        no_new_privs: true,
-        cwd: c"/".to_owned(),
-        env: vec![c"PATH=/nowhere:/bin".to_owned(), c"A=1".to_owned()],
-        ..Identity::default()
-    }
-}
-
-fn run(command: &mut Command) {
-    assert!(command.status().unwrap().success(), "{command:?}");
-}
-
-fn pipe() -> (OwnedFd, OwnedFd) {
-    let (read, write) = std::io::pipe().unwrap();
-    (read.into(), write.into())
-}
-
-fn reap(pid: u32) -> i32 {
-    let mut status = 0;
-    // SAFETY: `status` has room for the answer.
-    assert!(unsafe { libc::waitpid(pid.cast_signed(), &raw mut status, 0) } > 0, "{pid} is our child");
-    if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) }
-}
-
-/// What is in the pipe now; somebody may still hold it open.
-fn drain(from: &OwnedFd) -> String {
-    // SAFETY: takes integers only.
-    unsafe { libc::fcntl(from.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
-    let mut bytes = Vec::new();
-    let mut file = File::from(from.try_clone().unwrap());
-    match file.read_to_end(&mut bytes) {
-        Ok(_) => {}
-        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
-    }
-    String::from_utf8(bytes).unwrap()
-}
-
-fn exited(code: i32) -> Report {
-    Report::Exited { code, leftovers: false }
-}
+use container::{Container, allow_everything, exited, identity, run, skipped};
+use hshim_enter::{Capabilities, Identity, Report, Rlimit, Seccomp};
+use serde_json::json;
 
 #[test]
 fn a_probe_tells_exit_codes_signals_missing_and_unexecutable_commands_apart() {
@@ -225,14 +48,12 @@ fn a_command_has_the_containers_namespaces_cgroups_and_exactly_its_identity() {
         return;
     }
     let container = Container::start(|_| {});
-    // Allow everything: what counts is that it is in force.
-    let filter = Seccomp { flags: 0, program: vec![6, 0, 0, 0, 0, 0, 0xff, 0x7f] };
     let identity = Identity {
         uid: 1000,
         gid: 2000,
         groups: vec![3000, 3001],
         capabilities: Capabilities { bounding: 0x400, ..Capabilities::default() },
-        seccomp: Some(filter),
+        seccomp: Some(allow_everything()),
         rlimits: vec![Rlimit { resource: libc::RLIMIT_NOFILE.cast_unsigned(), reserved: 0, soft: 100, hard: 200 }],
         umask: Some(0o27),
         cwd: c"/tmp".to_owned(),
@@ -270,8 +91,7 @@ fn a_filter_without_no_new_privs_is_loaded_before_the_privileges_go() {
         return;
     }
     let container = Container::start(|_| {});
-    let filter = Seccomp { flags: 0, program: vec![6, 0, 0, 0, 0, 0, 0xff, 0x7f] };
-    let identity = Identity { uid: 7, no_new_privs: false, seccomp: Some(filter), ..identity() };
+    let identity = Identity { uid: 7, no_new_privs: false, seccomp: Some(allow_everything()), ..identity() };
     let (report, text) =
         container.probe_for(&identity, &["grep", "-E", "^(Seccomp|NoNewPrivs|CapEff):", "/proc/self/status"], 5.0);
     assert_eq!(report, exited(0));
@@ -362,8 +182,7 @@ fn a_frozen_container_is_seen_as_such() {
         return;
     }
     let container = Container::start(|_| {});
-    let state = container.directory.join("state");
-    let runc = |verb| run(Command::new("runc").args(["--root", state.to_str().unwrap(), verb, &container.id]));
+    let runc = |verb| run(container.command(verb).arg(&container.id));
     assert!(!container.cgroup.is_frozen().unwrap());
     runc("pause");
     assert!(container.cgroup.is_frozen().unwrap());
@@ -382,6 +201,74 @@ fn a_privileged_container_gets_a_reaper_with_memory_of_its_own() {
     assert_eq!(container.probe_for(&privileged, &["sh", "-c", "exit 5"], 5.0).0, exited(5));
     assert_eq!(container.probe_for(&privileged, &["sleep", "100"], 0.2).0, Report::TimedOut);
     assert_eq!(container.probe_for(&privileged, &["missing"], 5.0).0, Report::CouldNotExec { errno: libc::ENOENT, pid: 0 });
+}
+
+#[test]
+fn a_filter_is_in_force_when_the_command_runs() {
+    if skipped() {
+        return;
+    }
+    let container = Container::start(|_| {});
+    let kill = u32::try_from(libc::SYS_kill).unwrap();
+    let (refuse, allow) = (0x0005_0000 | libc::EPERM.cast_unsigned(), 0x7fff_0000);
+    // Load the number; the next one refuses it, the last one allows all others.
+    let program = [(0x20, 0, 0, 0), (0x15, 0, 1, kill), (0x06, 0, 0, refuse), (0x06, 0, 0, allow)];
+    let filter = Seccomp { flags: 0, program: program.into_iter().flat_map(container::instruction).collect() };
+    let refused = Identity { seccomp: Some(filter), ..identity() };
+    let command = ["sh", "-c", "kill -0 $$ 2>&1"];
+    assert_eq!(container.probe(&command).0, exited(0));
+    let (report, text) = container.probe_for(&refused, &command, 5.0);
+    assert_eq!(report, exited(1));
+    assert!(text.contains("Operation not permitted"), "{text}");
+    assert_eq!(container.exec(&refused, &command).1, Some(1));
+}
+
+#[test]
+fn a_hard_limit_that_may_not_be_raised_is_kept_as_it_is() {
+    if skipped() {
+        return;
+    }
+    let container = Container::start(|_| {});
+    let beyond = Rlimit { resource: libc::RLIMIT_NOFILE.cast_unsigned(), reserved: 0, soft: 64, hard: u64::from(u32::MAX) };
+    let limited = Identity { rlimits: vec![beyond], ..identity() };
+    // With CAP_SYS_RESOURCE the kernel refuses it too: it is beyond fs.nr_open.
+    assert_eq!(container.probe_for(&limited, &["sh", "-c", "ulimit -n"], 5.0), (exited(0), "64\n".to_owned()));
+}
+
+#[test]
+fn a_container_that_can_write_nowhere_is_probed_as_any_other() {
+    if skipped() {
+        return;
+    }
+    let container = Container::start(|spec| spec["root"]["readonly"] = json!(true));
+    assert_eq!(container.probe(&["sh", "-c", "touch /x 2>/dev/null; echo $?"]), (exited(0), "1\n".to_owned()));
+    assert_eq!(container.probe_for(&identity(), &["sleep", "1000"], 0.2).0, Report::TimedOut);
+}
+
+#[test]
+fn without_a_pid_namespace_nothing_is_left_either() {
+    if skipped() {
+        return;
+    }
+    let container = Container::start(|spec| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "pid");
+    });
+    let left = Report::Exited { code: 4, leftovers: true };
+    assert_eq!(container.probe(&["sh", "-c", "setsid sleep 1000 & exit 4"]).0, left);
+    assert_eq!(container.probe_for(&identity(), &["sh", "-c", "setsid sleep 1000 & sleep 1000"], 0.2).0, Report::TimedOut);
+    assert_eq!(container.probe(&["true"]).0, exited(0));
+    assert_eq!(container.exec(&identity(), &["sh", "-c", "exit 6"]).1, Some(6));
+}
+
+#[test]
+fn a_probe_sees_no_descriptor_but_the_standard_ones() {
+    if skipped() {
+        return;
+    }
+    let container = Container::start(|_| {});
+    // The fourth is the one that ls reads the directory with.
+    assert_eq!(container.probe(&["ls", "/proc/self/fd"]), (exited(0), "0\n1\n2\n3\n".to_owned()));
 }
 
 #[test]
