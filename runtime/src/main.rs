@@ -24,6 +24,7 @@ mod libcontainer_builder;
 mod logging;
 mod operator;
 mod preserved_fds;
+mod quantity;
 mod rlimit;
 mod seccomp;
 mod signal_name;

@@ -16,6 +16,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::resource::getrlimit;
 
 use crate::bundle::Bundle;
+use crate::cgroup::limits::Limits;
 use crate::cgroup::{Cgroup, HierarchyKind};
 use crate::container_id::ContainerId;
 use crate::rlimit;
@@ -30,6 +31,8 @@ pub(crate) struct NormalSpec {
     pub(crate) cgroup_path: PathBuf,
     /// The same as directories.
     pub(crate) cgroup: Cgroup,
+    /// What libcontainer does not get to see of the resources: all.
+    pub(crate) limits: Limits,
     /// The profile that hshim loads itself; none when there is none, or when libcontainer has to (see [`take_seccomp`]).
     pub(crate) seccomp: Option<LinuxSeccomp>,
 }
@@ -50,6 +53,7 @@ pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId) -> anyhow::Result<Nor
     if let Some(linux) = spec.linux_mut() {
         linux.set_cgroups_path(Some(cgroup_path.clone()));
     }
+    let limits = take_resources(&mut spec, &cgroup).with_context(|| file.display().to_string())?;
     let mounts = spec.mounts().iter().flatten().flat_map(|mount| replaced(mount, &cgroup)).collect();
     spec.set_mounts(Some(mounts));
     let no_new_privileges = spec.process().as_ref().and_then(|process| process.no_new_privileges());
@@ -60,7 +64,7 @@ pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId) -> anyhow::Result<Nor
     if let Some(process) = spec.process_mut() {
         normalise_process(process);
     }
-    Ok(NormalSpec { spec, cgroup_path, cgroup, seccomp })
+    Ok(NormalSpec { spec, cgroup_path, cgroup, limits, seccomp })
 }
 
 /// Everything in a specification that cannot be honoured, each with its path.
@@ -152,6 +156,15 @@ fn cgroup_path(written: Option<&Path>, id: &ContainerId) -> anyhow::Result<PathB
     }
     anyhow::ensure!(path != Path::new("/"), "linux.cgroupsPath: the root cgroup cannot be a container's");
     Ok(path)
+}
+
+/// L5, and what else libcontainer leaves out: device rules on cgroup v2, rdma, an update that means the same as the create.
+fn take_resources(spec: &mut Spec, cgroup: &Cgroup) -> anyhow::Result<Limits> {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone()).unwrap_or_default();
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_resources(None);
+    }
+    Limits::of_new(&resources, cgroup)
 }
 
 /// L4: on cgroup v1 libcontainer binds every hierarchy read-write, the host's root of `name=systemd` included. The
