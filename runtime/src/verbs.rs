@@ -40,7 +40,7 @@ pub(crate) fn run(command: OciCommand, globals: &Globals) -> anyhow::Result<Exit
 }
 
 /// Prints the one document of a verb. A closed pipe is the reader's wish and no error.
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
