@@ -26,6 +26,8 @@ mod operator;
 mod preserved_fds;
 mod rlimit;
 mod seccomp;
+mod shim_client;
+mod shim_process;
 mod signal_name;
 mod spec_normalise;
 mod start_fifo;

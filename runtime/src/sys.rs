@@ -100,3 +100,9 @@ pub(crate) fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD reads a flag; a number that is not open is answered with EBADF.
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
+
+/// Marks every descriptor above standard error close-on-exec (close_range(2)).
+pub(crate) fn close_others_on_exec() -> io::Result<()> {
+    // SAFETY: plain integers; the descriptors stay open in this process.
+    result(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
+}
