@@ -33,6 +33,8 @@ mod spec_normalise;
 mod start_fifo;
 mod state_file;
 mod status;
+mod supervised_bundle;
+mod supervision;
 mod sys;
 mod table;
 mod verbs;
