@@ -29,6 +29,7 @@ use crate::seccomp::SeccompCache;
 use crate::spec_normalise::{self, NormalSpec};
 use crate::start_fifo::StartFifo;
 use crate::state_file::{StateFile, VERSION};
+use crate::supervised_bundle::SupervisedBundle;
 
 /// A container to be made.
 pub(crate) struct Creation {
@@ -50,6 +51,7 @@ impl Creation {
         self.make_dir()?;
         let created = ContainerLock::create(&self.dir).and_then(|lock| {
             let cgroup = normal.cgroup.clone();
+            self.refuse_supervised()?;
             refuse_strangers(&cgroup, &normal.cgroup_path)?;
             let pid = self.fill(normal, args, console).inspect_err(|_error| undo_processes(&cgroup))?;
             drop(lock);
@@ -81,6 +83,15 @@ impl Creation {
             self.id
         );
         Err(error).with_context(|| format!("create {}", self.dir.display()))
+    }
+
+    /// The name belongs to a supervised container, even between two of its lives. Asked once our directory is there: of two
+    /// who begin at once, each sees the other's or is seen by it.
+    fn refuse_supervised(&self) -> anyhow::Result<()> {
+        match SupervisedBundle::find(&self.root, &self.id) {
+            Some(_) => self.refuse_dir(ErrorKind::AlreadyExists.into()),
+            None => Ok(()),
+        }
     }
 
     fn fill(&self, normal: NormalSpec, args: &BundleArgs, console: Option<BorrowedFd<'_>>) -> anyhow::Result<i32> {

@@ -139,3 +139,9 @@ pub(crate) fn bring_up(socket: BorrowedFd<'_>, interface: &str) -> io::Result<()
     // SAFETY: SIOCSIFFLAGS reads one ifreq, whose name ends with NUL.
     result(libc::c_long::from(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) })).map(drop)
 }
+
+/// Marks every descriptor above standard error close-on-exec (close_range(2)).
+pub(crate) fn close_others_on_exec() -> io::Result<()> {
+    // SAFETY: plain integers; the descriptors stay open in this process.
+    result(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
+}

@@ -11,6 +11,7 @@ use crate::cli::{BundleArgs, Globals};
 use crate::console;
 use crate::creation::Creation;
 use crate::preserved_fds;
+use crate::supervision;
 
 use super::require_privilege;
 
@@ -20,6 +21,10 @@ pub(crate) fn create(args: &BundleArgs, globals: &Globals) -> anyhow::Result<()>
     preserved_fds::require_open(args.preserve_fds)?;
     let id = args.id.parse()?;
     let bundle = Bundle::open(&args.bundle)?;
+    if let Some(plan) = supervision::plan(args, &id, &bundle)? {
+        let launched = supervision::begin(plan, args, &bundle, globals)?;
+        return write_pid_file(args.pid_file.as_deref(), launched.shim);
+    }
     let console = console(args, &bundle, Terminal::HandedOn)?;
     let creation = Creation::new(id, bundle, globals);
     let pid = creation.create(args, console.as_ref().map(AsFd::as_fd))?;
