@@ -26,6 +26,7 @@ mod operator;
 mod preserved_fds;
 mod rlimit;
 mod seccomp;
+mod session_keyring;
 mod signal_name;
 mod spec_normalise;
 mod start_fifo;
