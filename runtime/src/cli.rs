@@ -276,7 +276,7 @@ pub(crate) struct ExecArgs {
     /// Allocate a terminal.
     #[arg(short, long)]
     pub(crate) tty: bool,
-    /// UID[:GID].
+    /// Numeric user id, or user and group ids joined by a colon.
     #[arg(short, long, value_name = "UID[:GID]")]
     pub(crate) user: Option<String>,
     /// Further groups; may be repeated.
