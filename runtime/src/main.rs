@@ -28,6 +28,7 @@ mod rlimit;
 mod seccomp;
 mod shim_client;
 mod shim_process;
+mod session_keyring;
 mod signal_name;
 mod spec_normalise;
 mod start_fifo;
