@@ -28,6 +28,7 @@ use libcontainer::utils;
 
 use crate::container_id::ContainerId;
 use crate::init_executor::InitExecutor;
+use crate::logging::Causes;
 use crate::spec_normalise;
 use crate::sys;
 
@@ -103,7 +104,8 @@ impl InitBuilder<'_> {
             pid_file: None,
             spec: Rc::new(self.spec),
         };
-        container_main_process(&args).map(|pid| pid.as_raw()).map_err(|error| anyhow::anyhow!(reason(&error)))
+        let causes = Causes::note()?;
+        container_main_process(&args).map(|pid| pid.as_raw()).map_err(|error| anyhow::anyhow!(reason(&error, causes.first())))
     }
 }
 
@@ -147,10 +149,11 @@ fn set_oom_score_adj(score: Option<i32>) -> anyhow::Result<()> {
     }
 }
 
-/// libcontainer's reason without the way that it came.
-fn reason(error: &ProcessError) -> String {
+/// libcontainer's reason without the way that it came, and what it said when that happened.
+fn reason(error: &ProcessError, cause: Option<String>) -> String {
     if let ProcessError::Channel(ChannelError::ExecError(reason) | ChannelError::OtherError(reason)) = error {
-        return reason.clone();
+        let reason = reason.strip_prefix("error in executing process : ").unwrap_or(reason);
+        return [Some(reason.to_owned()), cause].into_iter().flatten().collect::<Vec<_>>().join(": ");
     }
     if let ProcessError::Hooks(reason) = error {
         return format!("a prestart or createRuntime hook: {reason}");

@@ -24,6 +24,7 @@ mod init_process;
 mod late_mounts;
 mod libcontainer_builder;
 mod logging;
+mod mount_targets;
 mod operator;
 mod preserved_fds;
 mod rlimit;

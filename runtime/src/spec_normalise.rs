@@ -18,6 +18,7 @@ use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, HierarchyKind};
 use crate::container_id::ContainerId;
 use crate::late_mounts::{LateMounts, is_bind, normal, propagation};
+use crate::mount_targets;
 use crate::rlimit;
 use crate::rootfs_dev::prepare_dev;
 use crate::seccomp;
@@ -50,7 +51,9 @@ pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId) -> anyhow::Result<Nor
     anyhow::ensure!(faults.is_empty(), "{}: {}", file.display(), faults.join("; "));
     Validator::validate_spec(&bundle.spec).with_context(|| file.display().to_string())?;
     let mut spec = bundle.spec.clone();
-    spec.set_mounts(Some(spec.mounts().iter().flatten().map(|mount| written_out(mount, &bundle.dir)).collect()));
+    let mut mounts: Vec<Mount> = spec.mounts().iter().flatten().map(|mount| written_out(mount, &bundle.dir)).collect();
+    mount_targets::resolve(&bundle.rootfs, &mut mounts)?;
+    spec.set_mounts(Some(mounts));
     prepare_dev(&bundle.rootfs, &spec)?;
     if let Some(root) = spec.root_mut() {
         root.set_path(bundle.rootfs.clone());
