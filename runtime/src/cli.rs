@@ -183,7 +183,7 @@ pub(crate) struct BundleArgs {
     /// Do not use pivot_root, for a root file system on a ramdisk.
     #[arg(long)]
     pub(crate) no_pivot: bool,
-    /// Do not make a session keyring: the container gets the caller's.
+    /// Do not make a session keyring: the container has the caller's.
     #[arg(long)]
     pub(crate) no_new_keyring: bool,
     /// Hand N further descriptors to the container, after stdio and $LISTEN_FDS.
