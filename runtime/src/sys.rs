@@ -113,12 +113,12 @@ pub(crate) fn is_open(fd: RawFd) -> bool {
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
 
-fn c_string(text: &[u8]) -> io::Result<std::ffi::CString> {
-    std::ffi::CString::new(text).map_err(io::Error::other)
+fn c_string(text: &[u8]) -> io::Result<CString> {
+    CString::new(text).map_err(io::Error::other)
 }
 
 /// lsetxattr(2).
-pub(crate) fn set_attribute(path: &std::path::Path, name: &str, value: &[u8]) -> io::Result<()> {
+pub(crate) fn set_attribute(path: &Path, name: &str, value: &[u8]) -> io::Result<()> {
     let (path, name) = (c_string(path.as_os_str().as_encoded_bytes())?, c_string(name.as_bytes())?);
     // SAFETY: both strings end with NUL and outlive the call; the value is read with its own length.
     let returned = unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
@@ -126,7 +126,7 @@ pub(crate) fn set_attribute(path: &std::path::Path, name: &str, value: &[u8]) ->
 }
 
 /// Whether a file has an extended attribute (lgetxattr(2)) of exactly this value, which is short.
-pub(crate) fn has_attribute(path: &std::path::Path, name: &str, value: &[u8]) -> io::Result<bool> {
+pub(crate) fn has_attribute(path: &Path, name: &str, value: &[u8]) -> io::Result<bool> {
     let (path, name) = (c_string(path.as_os_str().as_encoded_bytes())?, c_string(name.as_bytes())?);
     let mut found = [0_u8; 16];
     // SAFETY: both strings end with NUL and outlive the call; the kernel writes at most the buffer's length.
