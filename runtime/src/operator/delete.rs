@@ -77,10 +77,10 @@ fn delete_pod(pod: &PodName, args: &PodDeleteArgs, globals: &Globals) -> anyhow:
     if !dir.0.exists() {
         return Ok(false);
     }
-    if let Some((pid, shim)) = shim_process::find(&dir)? {
-        if !ask(&dir, pid, &shim, args)? {
-            return Ok(true);
-        }
+    if let Some((pid, shim)) = shim_process::find(&dir)?
+        && !ask(&dir, pid, &shim, args)?
+    {
+        return Ok(true);
     }
     clear(&dir, args).map(|()| true)
 }
