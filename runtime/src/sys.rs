@@ -1,6 +1,7 @@
 //! The system calls that want `unsafe`, one function each, and one symbol for the linker.
 #![allow(unsafe_code, reason = "the one file of this crate that may")]
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -51,6 +52,20 @@ pub(crate) fn load_seccomp(flags: u32, program: &[u8]) -> io::Result<()> {
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
     // SAFETY: the program outlives the call, holds `length` whole instructions, and is only read and copied by the kernel.
     result(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) }).map(drop)
+}
+
+/// keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: the serial number of the keyring of this name, which is made if there is none.
+pub(crate) fn join_session_keyring(name: &CStr) -> io::Result<libc::c_long> {
+    // SAFETY: the name is NUL-terminated and only read.
+    result(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) })
+}
+
+/// keyctl(2) KEYCTL_SETPERM: everything for the possessor, and search for the owner, who can then join it by its name.
+pub(crate) fn let_owner_search_keyring(keyring: libc::c_long) -> io::Result<()> {
+    /// `KEY_POS_ALL | KEY_USR_VIEW | KEY_USR_READ | KEY_USR_SEARCH` of keyutils.h.
+    const PERMISSIONS: libc::c_ulong = 0x3f0b_0000;
+    // SAFETY: plain integers.
+    result(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_SETPERM, keyring, PERMISSIONS) }).map(drop)
 }
 
 /// fork(2). The caller is single-threaded (main.rs), so the child may go on in Rust.
@@ -140,4 +155,10 @@ pub(crate) fn bring_up(socket: BorrowedFd<'_>, interface: &str) -> io::Result<()
     let request = libc::ifreq { ifr_name: name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags } };
     // SAFETY: SIOCSIFFLAGS reads one ifreq, whose name ends with NUL.
     result(libc::c_long::from(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCSIFFLAGS, &raw const request) })).map(drop)
+}
+
+/// Marks every descriptor above standard error close-on-exec (close_range(2)).
+pub(crate) fn close_others_on_exec() -> io::Result<()> {
+    // SAFETY: plain integers; the descriptors stay open in this process.
+    result(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
 }
