@@ -18,8 +18,6 @@ mod pod_namespaces;
 mod pod_records;
 mod prepared_pod;
 mod programs;
-mod shim_client;
-mod shim_process;
 mod stored_manifest;
 
 use std::process::ExitCode;
