@@ -13,13 +13,11 @@ mod pod_clearing;
 mod pod_files;
 mod pod_lock;
 mod pod_making;
-mod pod_name;
+pub(crate) mod pod_name;
 mod pod_namespaces;
 mod pod_records;
 mod prepared_pod;
 mod programs;
-mod shim_client;
-mod shim_process;
 mod stored_manifest;
 
 use std::process::ExitCode;

@@ -142,6 +142,8 @@ pub(crate) fn has_attribute(path: &Path, name: &str, value: &[u8]) -> io::Result
 
 /// Brings a network interface up (netdevice(7), SIOCSIFFLAGS), by any socket of its network namespace.
 pub(crate) fn bring_up(socket: BorrowedFd<'_>, interface: &str) -> io::Result<()> {
+    /// linux/sockios.h; libc has it in another width than ioctl takes.
+    const SIOCSIFFLAGS: libc::Ioctl = 0x8914;
     let mut name = [0; libc::IFNAMSIZ];
     for (slot, byte) in name.iter_mut().zip(interface.bytes().take(libc::IFNAMSIZ - 1)) {
         *slot = libc::c_char::from_ne_bytes([byte]);
@@ -149,7 +151,7 @@ pub(crate) fn bring_up(socket: BorrowedFd<'_>, interface: &str) -> io::Result<()
     let flags = libc::c_short::try_from(libc::IFF_UP).map_err(io::Error::other)?;
     let request = libc::ifreq { ifr_name: name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags } };
     // SAFETY: SIOCSIFFLAGS reads one ifreq, whose name ends with NUL.
-    result(libc::c_long::from(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) })).map(drop)
+    result(libc::c_long::from(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCSIFFLAGS, &raw const request) })).map(drop)
 }
 
 /// Marks every descriptor above standard error close-on-exec (close_range(2)).

@@ -11,6 +11,7 @@ use super::pod_making::{Maker, Outcome};
 use super::prepared_pod::PreparedPod;
 use super::programs;
 use crate::cli::Globals;
+use crate::shim_process;
 use crate::verbs::print;
 
 /// Performs `apply`.
@@ -32,8 +33,8 @@ pub(crate) fn apply(args: &ApplyArgs, globals: &Globals) -> anyhow::Result<()> {
         }
     }
     complaints.none()?;
-    let maker =
-        Maker { runtime: programs::runtime(args.runtime.as_deref(), &globals.root)?, shim: programs::shim()?, globals: &globals };
+    shim_process::program()?;
+    let maker = Maker { runtime: programs::runtime(args.runtime.as_deref(), &globals.root)?, globals: &globals };
     for pod in &pods {
         let name = name(&pod.pod);
         let line = match maker.make(pod).with_context(|| name.to_string())? {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use hshim_health::control::{Reply, Request};
+use hshim_health::control::Request;
 use hshim_health::layout::SupervisionDir;
 use hshim_health::pod::decode;
 
@@ -15,11 +15,11 @@ use super::pod_clearing;
 use super::pod_lock::PodLock;
 use super::pod_name::{self, DEFAULT_NAMESPACE, PodName};
 use super::pod_records;
-use super::shim_client;
-use super::shim_process;
 use crate::cli::Globals;
 use crate::init_process::InitProcess;
 use crate::logging;
+use crate::shim_client::{AskError, ShimClient};
+use crate::shim_process;
 use crate::verbs::print;
 
 /// How long a shim that does not answer may take to turn out to be ending.
@@ -77,46 +77,51 @@ fn delete_pod(pod: &PodName, args: &PodDeleteArgs, globals: &Globals) -> anyhow:
     if !dir.0.exists() {
         return Ok(false);
     }
-    if let Some((pid, shim)) = shim_process::find(&dir)? {
-        if !ask(&dir, pid, &shim, args)? {
-            return Ok(true);
-        }
+    if let Some(shim) = shim_process::find(&dir)?
+        && !ask(&dir, &shim, args)?
+    {
+        return Ok(true);
     }
     clear(&dir, args).map(|()| true)
 }
 
 /// Asks the shim. True when it has ended, false when it is left to itself.
-fn ask(dir: &SupervisionDir, pid: u32, shim: &InitProcess, args: &PodDeleteArgs) -> anyhow::Result<bool> {
+fn ask(dir: &SupervisionDir, shim: &InitProcess, args: &PodDeleteArgs) -> anyhow::Result<bool> {
     let grace = if args.force { Some(Duration::ZERO) } else { args.grace_period.map(Duration::from_secs) };
-    match shim_client::ask(dir, &Request::Delete { grace }, shim_client::PATIENCE) {
-        Ok(Reply::Done) => {}
-        Ok(Reply::Refused { message }) => anyhow::bail!("{message}"),
-        Ok(Reply::Exited { .. }) => anyhow::bail!("the supervisor answers another question than was asked"),
+    match request_delete(dir, grace) {
+        Ok(()) => {}
+        Err(error @ AskError::Refused(_)) => return Err(error.into()),
         // It may just have closed its socket: then it is about to end.
         Err(_) if shim.ends_within(ENDING)? => return Ok(true),
         Err(_) if args.force => {}
         Err(error) => {
-            return Err(error).with_context(|| {
-                format!("its supervisor (process {pid}) does not answer: --force kills it and clears everything")
-            });
+            return Err(error).context("its supervisor does not answer: --force kills it and clears everything");
         }
     }
     if !args.wait && !args.force {
         return Ok(false);
     }
     if !shim.ends_within(if args.force { FORCE } else { FOR_EVER })? {
-        shim.signal(libc::SIGKILL).with_context(|| format!("kill the supervisor (process {pid})"))?;
-        anyhow::ensure!(shim.ends_within(ENDING)?, "the supervisor (process {pid}) does not end after SIGKILL");
+        shim.signal(libc::SIGKILL).context("kill the supervisor")?;
+        anyhow::ensure!(shim.ends_within(ENDING)?, "the supervisor does not end after SIGKILL");
     }
     Ok(true)
+}
+
+/// A shim that serves no more is a broken connection, too.
+fn request_delete(dir: &SupervisionDir, grace: Option<Duration>) -> Result<(), AskError> {
+    let gone = || AskError::Broken { socket: dir.socket(), source: std::io::ErrorKind::ConnectionRefused.into() };
+    let mut client = ShimClient::connect(dir)?.ok_or_else(gone)?;
+    client.set_patience(Some(ENDING))?;
+    client.ask(&Request::Delete { grace }).map(drop)
 }
 
 /// What is left when there is no shim (any more): usually nothing.
 fn clear(dir: &SupervisionDir, args: &PodDeleteArgs) -> anyhow::Result<()> {
     let Some(lock) = PodLock::take(&dir.0)? else { return Ok(()) };
-    if let Some((pid, shim)) = shim_process::find(dir)? {
+    if let Some(shim) = shim_process::find(dir)? {
         // Whoever held the directory was just making the pod.
-        if !ask(dir, pid, &shim, args)? || !dir.0.exists() {
+        if !ask(dir, &shim, args)? || !dir.0.exists() {
             return Ok(());
         }
     }

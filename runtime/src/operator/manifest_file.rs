@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn what_is_no_yaml_is_refused_with_its_line() {
-        for (text, line) in [("a: 1\nb: [1, 2\nc: 3\n", 3), ("a: 1\na: 2\n", 2), ("a: 1\n\tb: 2\n", 2)] {
+        for (text, line) in [("a: 1\nb: [1, 2\nc: 3\n", 3), ("a: 1\na: 2\n", 2), ("a: 1\nb: }\n", 2)] {
             let error = parse("f", text).unwrap_err().to_string();
             assert!(error.starts_with(&format!("f:{line}: ")), "{text:?}: {error}");
         }

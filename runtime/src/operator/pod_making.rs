@@ -9,7 +9,7 @@
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 use hshim_health::layout::{self, SupervisionDir};
@@ -26,18 +26,16 @@ use super::pod_name::PodName;
 use super::pod_namespaces::{self, Shared};
 use super::pod_records;
 use super::prepared_pod::{PreparedContainer, PreparedPod};
-use super::shim_process;
 use super::stored_manifest;
 use crate::atomic_file;
 use crate::cli::Globals;
+use crate::shim_process::{self, Launching};
 
 /// What making pods takes.
 #[derive(Debug)]
 pub(crate) struct Maker<'a> {
     /// For the containers.
     pub(crate) runtime: RuntimeCommand,
-    /// The supervisor's program.
-    pub(crate) shim: PathBuf,
     /// With absolute directories.
     pub(crate) globals: &'a Globals,
 }
@@ -93,7 +91,7 @@ impl Maker<'_> {
         }
         pod_namespaces::pin(&namespaces, Shared::of_pod(pod.pod.host_network), &pod.hostname)?;
         files.make(&pod.pod, &pod.hostname)?;
-        shim_process::start(&self.shim, dir)
+        shim_process::launch(dir, &Launching::default()).map(drop)
     }
 
     fn supervision(&self, pod: &PreparedPod, dir: &SupervisionDir, uid: &str) -> Supervision {

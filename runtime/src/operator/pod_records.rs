@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use hshim_health::layout::{self, SupervisionDir};
-use hshim_health::record::{ShimIdentity, Supervision, VERSION};
+use hshim_health::record::{Supervision, VERSION};
 use serde::de::DeserializeOwned;
 
 /// The supervision of every pod; one that is just being made or removed is left out.
@@ -38,11 +38,6 @@ pub(crate) fn supervision(dir: &SupervisionDir) -> anyhow::Result<Option<Supervi
         );
     }
     Ok(found)
-}
-
-/// `shim.json`; none when no shim has come to life.
-pub(crate) fn shim(dir: &SupervisionDir) -> anyhow::Result<Option<ShimIdentity>> {
-    json(&dir.shim())
 }
 
 /// A JSON file that may be missing.

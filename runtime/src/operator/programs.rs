@@ -1,4 +1,4 @@
-//! The programs that a pod needs: its supervisor, and the OCI runtime that runs its containers.
+//! The OCI runtime that runs a pod's containers.
 
 use std::env;
 use std::ffi::OsStr;
@@ -9,22 +9,6 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context;
 use hshim_health::record::RuntimeCommand;
-
-/// The supervisor's file name.
-pub(crate) const SHIM: &str = "containerd-shim-hshim-v2";
-/// Where a package puts programs that are not for users.
-const LIBEXEC: &str = "/usr/libexec/hshim";
-
-/// The supervisor: beside this program, in /usr/libexec/hshim, or in PATH.
-pub(crate) fn shim() -> anyhow::Result<PathBuf> {
-    let own = own()?;
-    let beside = own.parent().map(|dir| dir.join(SHIM));
-    let libexec = Path::new(LIBEXEC).join(SHIM);
-    let found = beside.into_iter().chain([libexec]).find(|path| is_executable(path)).or_else(|| in_path(OsStr::new(SHIM)));
-    found.with_context(|| {
-        format!("the supervisor {SHIM} is not beside {}, not in {LIBEXEC} and not in PATH: install it", own.display())
-    })
-}
 
 /// The runtime: this program, or what `--runtime` says. Its state of containers is below `root`.
 pub(crate) fn runtime(chosen: Option<&Path>, root: &Path) -> anyhow::Result<RuntimeCommand> {

@@ -3,7 +3,7 @@
 //! An archive that has both (Docker 25 and later write that) is read as Docker's: it has the names.
 
 use anyhow::Context;
-use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType, Os};
+use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, Os};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -40,6 +40,8 @@ pub(crate) struct Blob {
 
 /// More manifests than an archive has.
 const MOST_MANIFESTS: usize = 1000;
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const IMAGE_NAME: &str = "io.containerd.image.name";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Marks what is no image: Docker's attestations.
@@ -117,23 +119,19 @@ fn collect_manifests(archive: &Archive, entry: &Descriptor, found: &mut Vec<Desc
     if is_attestation || is_foreign {
         return Ok(());
     }
-    let is_index = match entry.media_type() {
-        MediaType::ImageIndex => true,
-        MediaType::Other(other) => other == "application/vnd.docker.distribution.manifest.list.v2+json",
-        _ => false,
-    };
+    let is_index = [OCI_INDEX, DOCKER_LIST].contains(&entry.media_type().as_ref());
     if !is_index {
         found.push(entry.clone());
         return Ok(());
     }
     anyhow::ensure!(depth < 4 && found.len() < MOST_MANIFESTS, "its indexes are nested too deeply");
-    let index: ImageIndex = parse(&blob(archive, entry)?, &entry.digest().to_string())?;
+    let index: ImageIndex = parse(&blob(archive, entry)?, entry.digest().as_ref())?;
     index.manifests().iter().try_for_each(|entry| collect_manifests(archive, entry, found, depth + 1))
 }
 
 fn oci_image(archive: &Archive, entry: &Descriptor, names: Vec<Reference>) -> anyhow::Result<Option<Described>> {
     let text = blob(archive, entry)?;
-    let manifest: ImageManifest = parse(&text, &entry.digest().to_string())?;
+    let manifest: ImageManifest = parse(&text, entry.digest().as_ref())?;
     let config = blob(archive, manifest.config())?;
     let name = manifest.config().digest().to_string();
     let configuration = configuration(&config, &name)?;

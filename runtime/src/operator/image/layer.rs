@@ -76,6 +76,7 @@ struct Layer {
     directories: Vec<(PathBuf, u64)>,
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the kinds of a foreign library, which may have more")]
 impl Layer {
     fn add<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> anyhow::Result<()> {
         let kind = entry.header().entry_type();

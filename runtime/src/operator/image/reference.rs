@@ -107,7 +107,7 @@ fn repository(path: &str) -> Result<String, &'static str> {
         Some((domain, path)) => (domain, path),
         None => (DEFAULT_DOMAIN, path),
     };
-    if !domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-[]".contains(&byte)) {
+    if !is_host(domain) {
         return Err("its registry is not a host name");
     }
     if !path.split('/').all(is_component) {
@@ -116,6 +116,21 @@ fn repository(path: &str) -> Result<String, &'static str> {
     let official = domain == DEFAULT_DOMAIN && !path.contains('/');
     let repository = if official { format!("{domain}/{DEFAULT_NAMESPACE}/{path}") } else { format!("{domain}/{path}") };
     if repository.len() > LONGEST_NAME { Err("it is longer than 255 characters") } else { Ok(repository) }
+}
+
+/// A host name or address (IPv6 in brackets), with or without a port.
+fn is_host(domain: &str) -> bool {
+    let (host, port) = match domain.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (domain, None),
+    };
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let is_label =
+        |label: &str| !label.is_empty() && label.bytes().all(is_inner) && !label.starts_with('-') && !label.ends_with('-');
+    let is_address = |inner: &str| inner.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':');
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    port.is_none_or(is_port) && address.map_or_else(|| host.split('.').all(is_label), is_address)
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
@@ -157,6 +172,7 @@ mod tests {
             ("registry.k8s.io/busybox:1.27.2", "registry.k8s.io/busybox:1.27.2".to_owned()),
             ("localhost/x", "localhost/x:latest".to_owned()),
             ("localhost:5000/x:1", "localhost:5000/x:1".to_owned()),
+            ("[::1]:5000/x", "[::1]:5000/x:latest".to_owned()),
             ("host:5000/a/b__c/d--e", "host:5000/a/b__c/d--e:latest".to_owned()),
             (&format!("busybox:1@{digest}"), format!("docker.io/library/busybox@{digest}")),
         ];
@@ -168,7 +184,24 @@ mod tests {
     #[test]
     fn what_cannot_be_a_name_is_refused() {
         let long = "a".repeat(256);
-        let rows = ["", "Busybox", "a//b", "a/", "/a", "a:", "a:-x", "a_-b", "a..b", "-a", "a b", "a@sha256:12", "../a", &long];
+        let rows = [
+            "",
+            "Busybox",
+            "a//b",
+            "a/",
+            "/a",
+            "a:",
+            "a:-x",
+            "a_-b",
+            "a..b",
+            "-a",
+            "a b",
+            "a@sha256:12",
+            "../a",
+            "a.:1/b",
+            "a.b:/c",
+            &long,
+        ];
         for name in rows {
             assert!(name.parse::<Reference>().is_err(), "{name:?}");
         }
