@@ -28,7 +28,8 @@ pub(crate) fn version_of(controller: &str) -> Option<Version> {
 /// Whether a controller has a v1 hierarchy of its own (they may be mounted together).
 fn hierarchy(controller: &str) -> bool {
     let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let on_v1 = cgroups.lines().any(|line| line.split(':').nth(1).is_some_and(|names| names.split(',').any(|name| name == controller)));
+    let on_v1 =
+        cgroups.lines().any(|line| line.split(':').nth(1).is_some_and(|names| names.split(',').any(|name| name == controller)));
     on_v1 && !is_pure_v2()
 }
 

@@ -62,9 +62,10 @@ const fn allowed(kind: Kind, major: Option<u32>, minor: Option<u32>, access: u8)
 
 /// The rules of a container, in order. An error names the rule that is wrong.
 pub(crate) fn rules(written: &[LinuxDeviceCgroup]) -> anyhow::Result<Vec<Rule>> {
-    let read = written.iter().enumerate().map(|(index, rule)| {
-        read(rule).map_err(|text| anyhow::anyhow!("linux.resources.devices[{index}]: {text}"))
-    });
+    let read = written
+        .iter()
+        .enumerate()
+        .map(|(index, rule)| read(rule).map_err(|text| anyhow::anyhow!("linux.resources.devices[{index}]: {text}")));
     let mut rules = read.collect::<anyhow::Result<Vec<Rule>>>()?;
     rules.extend(EVERYBODYS);
     rules.push(PSEUDOTERMINALS);

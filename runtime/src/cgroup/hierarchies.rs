@@ -66,7 +66,8 @@ pub(super) fn enable_controllers(mount_point: &Path, path: &Path, is_wanted: imp
         let control = dir.join("cgroup.subtree_control");
         let enabled = words(&control);
         let available = words(&dir.join("cgroup.controllers"));
-        let missing = available.into_iter().filter(|word| is_wanted(word) && !enabled.contains(word)).map(|word| format!("+{word}"));
+        let missing =
+            available.into_iter().filter(|word| is_wanted(word) && !enabled.contains(word)).map(|word| format!("+{word}"));
         let missing: Vec<String> = missing.collect();
         if missing.is_empty() || fs::write(&control, missing.join(" ")).is_ok() {
             continue;

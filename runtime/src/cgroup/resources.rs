@@ -7,7 +7,7 @@ mod conversion;
 mod v1;
 mod v2;
 
-use libcontainer::oci_spec::runtime::LinuxResources;
+use libcontainer::oci_spec::runtime::{LinuxCpu, LinuxNetwork, LinuxResources};
 
 use super::setting::Setting;
 
@@ -80,11 +80,11 @@ fn missing(resources: &LinuxResources, controller: &str, planner: Planner, plan:
     }
 }
 
-fn wants_cpuset(cpu: &libcontainer::oci_spec::runtime::LinuxCpu) -> bool {
+fn wants_cpuset(cpu: &LinuxCpu) -> bool {
     [cpu.cpus(), cpu.mems()].into_iter().flatten().any(|list| !list.is_empty())
 }
 
-fn wants_cpu(cpu: &libcontainer::oci_spec::runtime::LinuxCpu) -> bool {
+fn wants_cpu(cpu: &LinuxCpu) -> bool {
     cpu.shares().is_some()
         || cpu.quota().is_some()
         || cpu.period().is_some()
@@ -94,7 +94,7 @@ fn wants_cpu(cpu: &libcontainer::oci_spec::runtime::LinuxCpu) -> bool {
         || cpu.realtime_period().is_some()
 }
 
-fn wants_network(network: &libcontainer::oci_spec::runtime::LinuxNetwork) -> bool {
+fn wants_network(network: &LinuxNetwork) -> bool {
     network.class_id().is_some_and(|class| class != 0)
         || network.priorities().as_ref().is_some_and(|priorities| !priorities.is_empty())
 }

@@ -51,11 +51,7 @@ fn resources_become_files_of_either_version() {
             &["hugetlb.2MB.limit_in_bytes=4096", "hugetlb.2MB.rsvd.limit_in_bytes=4096"],
             &["hugetlb.2MB.max=4096", "hugetlb.2MB.rsvd.max=4096"],
         ),
-        (
-            json!({"rdma": {"mlx5_1": {"hcaHandles": 3}}}),
-            &["rdma.max=mlx5_1 hca_handle=3"],
-            &["rdma.max=mlx5_1 hca_handle=3"],
-        ),
+        (json!({"rdma": {"mlx5_1": {"hcaHandles": 3}}}), &["rdma.max=mlx5_1 hca_handle=3"], &["rdma.max=mlx5_1 hca_handle=3"]),
         (
             json!({"blockIO": {"weight": 500, "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 600}]}}),
             &["blkio.weight=500", "blkio.throttle.read_bps_device=8:0 600"],
@@ -91,7 +87,11 @@ fn what_cannot_be_granted_is_refused_with_its_path() {
             json!({"memory": {"limit": 10, "swap": 5}}),
             "linux.resources.memory.swap: 5 is less than memory.limit 10: it counts both together",
         ),
-        (V2, json!({"cpu": {"realtimeRuntime": 5}}), "linux.resources.cpu.realtimeRuntime: cgroup v2 cannot limit realtime scheduling"),
+        (
+            V2,
+            json!({"cpu": {"realtimeRuntime": 5}}),
+            "linux.resources.cpu.realtimeRuntime: cgroup v2 cannot limit realtime scheduling",
+        ),
         (V2, json!({"network": {"classID": 5}}), "linux.resources.network: cgroup v2 has no network classes and priorities"),
         (V2, json!({"unified": {"../x.y": "5"}}), "linux.resources.unified: \"../x.y\" is not the name of a cgroup's file"),
         (

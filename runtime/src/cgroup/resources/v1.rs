@@ -101,8 +101,7 @@ pub(super) fn hugetlb(resources: &LinuxResources, plan: &mut Plan) {
     for limit in resources.hugepage_limits().iter().flatten() {
         let size = limit.page_size();
         plan.set("hugepageLimits", "hugetlb", &format!("hugetlb.{size}.limit_in_bytes"), limit.limit());
-        let reserved =
-            Setting::new("hugepageLimits", "hugetlb", &format!("hugetlb.{size}.rsvd.limit_in_bytes"), limit.limit());
+        let reserved = Setting::new("hugepageLimits", "hugetlb", &format!("hugetlb.{size}.rsvd.limit_in_bytes"), limit.limit());
         plan.settings.push(reserved.unneeded_where_missing());
     }
 }

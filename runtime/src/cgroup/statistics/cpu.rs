@@ -62,9 +62,8 @@ fn v1_usage(dir: &Path) -> CpuUsage {
     let percpu = fs::read_to_string(dir.join("cpuacct.usage_percpu")).unwrap_or_default();
     // A head line, then "CPU USER SYSTEM" for each.
     let all = fs::read_to_string(dir.join("cpuacct.usage_all")).unwrap_or_default();
-    let column = |index: usize| -> Vec<u64> {
-        all.lines().skip(1).filter_map(|line| line.split(' ').nth(index)?.parse().ok()).collect()
-    };
+    let column =
+        |index: usize| -> Vec<u64> { all.lines().skip(1).filter_map(|line| line.split(' ').nth(index)?.parse().ok()).collect() };
     CpuUsage {
         total: number(&dir.join("cpuacct.usage")),
         percpu: percpu.split_whitespace().filter_map(|time| time.parse().ok()).collect(),
