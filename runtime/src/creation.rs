@@ -113,7 +113,7 @@ impl Creation {
         identity::store(&identity, &layout::enter_identity(&self.root, self.id.as_str()))?;
         let filter = seccomp.as_ref().map(|profile| cache.filter(profile)).transpose()?;
         let placeholder = limits.create_cgroup(&cgroup, self.id.as_str())?;
-        cgroup.join_what_libcontainer_leaves_out()?;
+        let membership = cgroup.join_what_libcontainer_leaves_out()?;
         let process = self.bundle.spec.process().as_ref();
         let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
         let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, env);
@@ -133,7 +133,7 @@ impl Creation {
             session_keyring::join(self.id.as_str())?;
         }
         let pid = builder.build(executor)?;
-        drop(placeholder);
+        drop((placeholder, membership));
         // It waits for `start`, and is this process' child: its id is nobody else's.
         let init = sys::pidfd_open(pid).context("open the init process")?;
         late_mounts.perform(init.as_fd())?;
@@ -190,7 +190,6 @@ fn undo_processes(cgroup: &Cgroup) {
             waitpid(child, None).ok();
         }
     }
-    cgroup.leave();
     if let Err(error) = cgroup.remove() {
         log::warn!("after a failed create: {error:#}");
     }
