@@ -101,7 +101,7 @@ impl Creation {
     }
 
     fn fill(&self, normal: NormalSpec, args: &BundleArgs, console: Option<BorrowedFd<'_>>) -> anyhow::Result<i32> {
-        let NormalSpec { spec, cgroup_path, cgroup, seccomp, rlimits, late_mounts } = normal;
+        let NormalSpec { spec, cgroup_path, cgroup, limits, seccomp, rlimits, late_mounts } = normal;
         let mut state = self.state(&cgroup, args);
         // Before anything that a killed create could leave behind: `delete` finds it by this.
         state.store(&self.dir)?;
@@ -111,6 +111,7 @@ impl Creation {
         identity::store(&identity, &layout::enter_identity(&self.root, self.id.as_str()))?;
         let filter = seccomp.as_ref().map(|profile| cache.filter(profile)).transpose()?;
         cgroup.create()?;
+        limits.write_before_join(&cgroup)?;
         cgroup.join_what_libcontainer_leaves_out()?;
         let process = self.bundle.spec.process().as_ref();
         let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
@@ -136,6 +137,7 @@ impl Creation {
         late_mounts.perform(init.as_fd())?;
         container_view::verify(&self.bundle.spec, pid)?;
         rlimit::set(&rlimits, pid)?;
+        limits.write_before_start(&cgroup)?;
         state.init = Some(ProcessIdentity::of(pid).with_context(|| format!("identify the init process {pid}"))?);
         state.store(&self.dir)?;
         Ok(pid)

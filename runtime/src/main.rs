@@ -27,6 +27,7 @@ mod logging;
 mod mount_targets;
 mod operator;
 mod preserved_fds;
+mod quantity;
 mod rlimit;
 mod rootfs_dev;
 mod sealed_executable;

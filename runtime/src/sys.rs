@@ -43,6 +43,128 @@ pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Resul
     result(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) }).map(drop)
 }
 
+/// `union bpf_attr` of BPF_PROG_LOAD, as far as it is used (`<linux/bpf.h>`).
+#[repr(C)]
+struct ProgramLoad {
+    kind: u32,
+    instructions: u32,
+    code: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+}
+
+/// The same of BPF_PROG_ATTACH and BPF_PROG_DETACH.
+#[repr(C)]
+struct ProgramAttach {
+    target: u32,
+    program: u32,
+    kind: u32,
+    flags: u32,
+    replaced: u32,
+}
+
+/// The same of BPF_PROG_QUERY.
+#[repr(C)]
+struct ProgramQuery {
+    target: u32,
+    kind: u32,
+    flags: u32,
+    attach_flags: u32,
+    ids: u64,
+    count: u32,
+    padding: u32,
+}
+
+const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_PROG_ATTACH: libc::c_long = 8;
+const BPF_PROG_DETACH: libc::c_long = 9;
+const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
+const BPF_PROG_QUERY: libc::c_long = 16;
+const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+const BPF_CGROUP_DEVICE: u32 = 6;
+const BPF_F_ALLOW_MULTI: u32 = 2;
+const BPF_F_REPLACE: u32 = 4;
+/// `BPF_CGROUP_MAX_PROGS`: more cannot be attached to one cgroup.
+const MAX_PROGRAMS: usize = 64;
+
+/// bpf(2).
+fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<libc::c_long> {
+    // SAFETY: the callers pass the attributes of their command; the kernel takes as many bytes as it is told, and what they
+    // point to outlives the call.
+    result(unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>()) })
+}
+
+fn number(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd().cast_unsigned()
+}
+
+/// Loads a device program, an array of `struct bpf_insn` as bytes.
+pub(crate) fn load_device_program(code: &[u8]) -> io::Result<OwnedFd> {
+    let license = c"Apache-2.0";
+    let mut attributes = ProgramLoad {
+        kind: BPF_PROG_TYPE_CGROUP_DEVICE,
+        instructions: u32::try_from(code.len() / 8).map_err(io::Error::other)?,
+        code: code.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: 0,
+    };
+    owned(bpf(BPF_PROG_LOAD, &mut attributes)?)
+}
+
+/// Attaches a device program to a cgroup, in the place of another when one is named.
+pub(crate) fn attach_device_program(
+    cgroup: BorrowedFd<'_>,
+    program: BorrowedFd<'_>,
+    replaced: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let mut attributes = ProgramAttach {
+        target: number(cgroup),
+        program: number(program),
+        kind: BPF_CGROUP_DEVICE,
+        flags: if replaced.is_some() { BPF_F_ALLOW_MULTI | BPF_F_REPLACE } else { BPF_F_ALLOW_MULTI },
+        replaced: replaced.map_or(0, number),
+    };
+    bpf(BPF_PROG_ATTACH, &mut attributes).map(drop)
+}
+
+/// Detaches a device program from a cgroup.
+pub(crate) fn detach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attributes =
+        ProgramAttach { target: number(cgroup), program: number(program), kind: BPF_CGROUP_DEVICE, flags: 0, replaced: 0 };
+    bpf(BPF_PROG_DETACH, &mut attributes).map(drop)
+}
+
+/// Ids of the device programs that are attached to a cgroup itself.
+pub(crate) fn device_programs(cgroup: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut ids = vec![0_u32; MAX_PROGRAMS];
+    let mut attributes = ProgramQuery {
+        target: number(cgroup),
+        kind: BPF_CGROUP_DEVICE,
+        flags: 0,
+        attach_flags: 0,
+        ids: ids.as_mut_ptr() as u64,
+        count: u32::try_from(MAX_PROGRAMS).map_err(io::Error::other)?,
+        padding: 0,
+    };
+    bpf(BPF_PROG_QUERY, &mut attributes)?;
+    ids.truncate(usize::try_from(attributes.count).map_err(io::Error::other)?);
+    Ok(ids)
+}
+
+/// Opens a program by its id.
+pub(crate) fn open_program(id: u32) -> io::Result<OwnedFd> {
+    let mut attributes = [id, 0, 0];
+    owned(bpf(BPF_PROG_GET_FD_BY_ID, &mut attributes)?)
+}
+
 /// seccomp(2) SECCOMP_SET_MODE_FILTER with an array of `struct sock_filter` as bytes.
 pub(crate) fn load_seccomp(flags: u32, program: &[u8]) -> io::Result<()> {
     let length = u16::try_from(program.len() / size_of::<libc::sock_filter>()).map_err(io::Error::other)?;
