@@ -12,4 +12,13 @@
 )]
 #![allow(missing_docs, unreachable_pub, unused_crate_dependencies, reason = "a test program")]
 
+mod api;
+mod crowd;
+mod event_stream;
+mod events;
+mod io;
+mod pods;
+mod streams;
 mod tasks;
+mod terminal;
+mod weather;
