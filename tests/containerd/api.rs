@@ -41,6 +41,14 @@ pub fn wait(daemon: &Daemon, id: &str) -> std::thread::JoinHandle<Result<i64, Re
     })
 }
 
+/// Update the resources of a task.
+pub fn update(daemon: &Daemon, id: &str, resources: &str) {
+    let kind = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
+    let any = Message::new().text(1, kind).bytes(2, resources.as_bytes());
+    let request = Message::new().text(1, id).message(2, &any);
+    daemon.grpc().call("/containerd.services.tasks.v1.Tasks/Update", &request).unwrap();
+}
+
 fn snapshotter(daemon: &Daemon) -> String {
     let plugins = daemon.ctr(&["plugins", "ls"]).ok();
     let usable = plugins.lines().any(|line| line.contains("overlayfs") && line.trim_end().ends_with("ok"));

@@ -98,7 +98,7 @@ fn limits_can_be_updated_and_metrics_show_them() {
     let cgroup = format!("{}/c1", daemon.name());
     let limit = || cgroup_value(&cgroup, &["memory.limit_in_bytes", "memory.max"]);
     assert_eq!(limit().as_deref(), Some("67108864"));
-    update(&daemon, "c1", r#"{"memory":{"limit":33554432}}"#);
+    crate::api::update(&daemon, "c1", r#"{"memory":{"limit":33554432}}"#);
     assert_eq!(limit().as_deref(), Some("33554432"));
     let metrics = daemon.ctr(&["task", "metrics", "--format", "json", "c1"]).ok();
     let metrics: serde_json::Value = serde_json::from_str(&metrics).unwrap();
@@ -108,15 +108,6 @@ fn limits_can_be_updated_and_metrics_show_them() {
     assert!(cpu.and_then(serde_json::Value::as_u64).is_some_and(|time| time > 0), "{metrics}");
     daemon.remove("c1");
     daemon.finish();
-}
-
-/// `Update`, which this `ctr` has no command for.
-fn update(daemon: &Daemon, id: &str, resources: &str) {
-    use hshim_tests::containerd::Message;
-    let kind = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
-    let any = Message::new().text(1, kind).bytes(2, resources.as_bytes());
-    let request = Message::new().text(1, id).message(2, &any);
-    daemon.grpc().call("/containerd.services.tasks.v1.Tasks/Update", &request).unwrap();
 }
 
 #[test]

@@ -91,7 +91,7 @@ impl Leftovers<'_> {
         let namespace = self.daemon.namespace();
         let bundles =
             ["state", "root"].map(|place| self.daemon.home().join(place).join("io.containerd.runtime.v2.task").join(namespace));
-        let of_runtimes = ["/run/containerd/runc", "/run/hshim"].map(|root| Path::new(root).join(namespace));
+        let of_runtimes = ["/run/containerd/runc", "/run/hshim/containerd"].map(|root| Path::new(root).join(namespace));
         let directories = bundles.into_iter().chain(of_runtimes).filter_map(|directory| fs::read_dir(directory).ok());
         let entries = directories.flatten().flatten().map(|entry| entry.path());
         let known = |path: &PathBuf| {

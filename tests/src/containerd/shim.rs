@@ -46,13 +46,6 @@ impl Shim {
         tasks.map(|task| of_task(&task.path())).sum()
     }
 
-    /// The task that it was started for.
-    #[must_use]
-    pub fn task(&self) -> String {
-        let words = self.command.iter().skip_while(|word| !word.ends_with("-id"));
-        words.skip(1).cloned().next().unwrap_or_default()
-    }
-
     /// Open descriptors.
     #[must_use]
     pub fn descriptors(&self) -> usize {
