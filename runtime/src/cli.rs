@@ -3,20 +3,30 @@
 //! The operator's verbs (`apply`, `get` …) stand in [`crate::operator::cli`]. Where both worlds have a verb (`exec`, `delete`,
 //! `events`), [`crate::grammar`] decides which of them is meant before clap sees the arguments.
 
+mod checkpoint;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hshim_health::layout;
 
+pub(crate) use checkpoint::{CheckpointArgs, RestoreArgs};
+
 use crate::operator::cli::OperatorCommand;
+
+/// The lines that callers of runc read after the program's name.
+const VERSION: &str = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.3.0");
 
 /// A minimal OCI container runtime with built-in health supervision.
 #[derive(Debug, Parser)]
-#[command(name = "hshim", version, about, disable_help_subcommand = true)]
+#[command(name = "hshim", version = VERSION, about, disable_help_subcommand = true, disable_version_flag = true)]
 pub(crate) struct Cli {
     /// What stands before the verb.
     #[command(flatten)]
     pub(crate) globals: Globals,
+    /// Print the version and the newest specification that is understood.
+    #[arg(short, long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
     /// The verb.
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -49,9 +59,12 @@ pub(crate) struct Globals {
     /// Who makes the cgroups (crun's spelling of --systemd-cgroup).
     #[arg(long, value_name = "MANAGER", value_enum)]
     pub(crate) cgroup_manager: Option<CgroupManager>,
-    /// Ignore cgroup permission errors: true, false or auto. Accepted for runc's callers; hshim runs as root.
+    /// Ignore cgroup permission errors: true, false or auto. hshim runs as root: "true" is refused.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Rootless::Auto)]
     pub(crate) rootless: Rootless,
+    /// Program for checkpoints. Accepted for runc's callers; hshim makes no checkpoints.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) criu: Option<PathBuf>,
 }
 
 impl Globals {
@@ -135,6 +148,10 @@ pub(crate) enum OciCommand {
     Spec(SpecArgs),
     /// Print what this runtime can do, as JSON.
     Features,
+    /// Save a running container; not supported.
+    Checkpoint(CheckpointArgs),
+    /// Bring a saved container back; not supported.
+    Restore(RestoreArgs),
     /// Write the identity of a bundle's process for hshim-enter.
     #[command(hide = true)]
     EnterIdentity(EnterIdentityArgs),
@@ -166,12 +183,15 @@ pub(crate) struct BundleArgs {
     /// Do not use pivot_root, for a root file system on a ramdisk.
     #[arg(long)]
     pub(crate) no_pivot: bool,
-    /// Do not make a session keyring. Accepted; hshim leaves the caller's keyring as it is.
+    /// Do not make a session keyring: the container gets the caller's.
     #[arg(long)]
     pub(crate) no_new_keyring: bool,
     /// Hand N further descriptors to the container, after stdio and $LISTEN_FDS.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) preserve_fds: u32,
+    /// Unix socket that receives a pidfd of the container's process.
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) pidfd_socket: Option<PathBuf>,
     /// Whether a bundle that asks for health gets a supervisor.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Supervise::Auto)]
     pub(crate) supervise: Supervise,
@@ -256,7 +276,7 @@ pub(crate) struct ExecArgs {
     /// Allocate a terminal.
     #[arg(short, long)]
     pub(crate) tty: bool,
-    /// UID[:GID].
+    /// Numeric user id, or user and group ids joined by a colon.
     #[arg(short, long, value_name = "UID[:GID]")]
     pub(crate) user: Option<String>,
     /// Further groups; may be repeated.
@@ -286,9 +306,12 @@ pub(crate) struct ExecArgs {
     /// Hand N further descriptors to the process, after stdio.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) preserve_fds: u32,
-    /// Run the process in this sub-cgroup; not supported yet.
-    #[arg(long, value_name = "PATH")]
+    /// Run the process in an existing cgroup below the container's; may be repeated on cgroup v1.
+    #[arg(long, value_name = "[CONTROLLER,…:]PATH")]
     pub(crate) cgroup: Vec<String>,
+    /// Unix socket that receives a pidfd of the process.
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) pidfd_socket: Option<PathBuf>,
     /// Do not refuse a paused container.
     #[arg(long)]
     pub(crate) ignore_paused: bool,
@@ -305,6 +328,7 @@ impl ExecArgs {
     pub(crate) fn of(id: String) -> Self {
         Self {
             console_socket: None,
+            pidfd_socket: None,
             cwd: None,
             env: Vec::new(),
             tty: false,

@@ -26,6 +26,7 @@ use crate::init_executor::InitExecutor;
 use crate::init_process::ProcessIdentity;
 use crate::libcontainer_builder::InitBuilder;
 use crate::seccomp::SeccompCache;
+use crate::session_keyring;
 use crate::spec_normalise::{self, NormalSpec};
 use crate::start_fifo::StartFifo;
 use crate::state_file::{StateFile, VERSION};
@@ -96,7 +97,7 @@ impl Creation {
 
     fn fill(&self, normal: NormalSpec, args: &BundleArgs, console: Option<BorrowedFd<'_>>) -> anyhow::Result<i32> {
         let NormalSpec { spec, cgroup_path, cgroup, seccomp } = normal;
-        let mut state = self.state(&cgroup);
+        let mut state = self.state(&cgroup, args);
         // Before anything that a killed create could leave behind: `delete` finds it by this.
         state.store(&self.dir)?;
         atomic_file::write(&self.dir.join("config.json"), &self.bundle.config).context("keep a copy of config.json")?;
@@ -121,13 +122,16 @@ impl Creation {
             preserve_fds: args.preserve_fds,
             no_pivot: args.no_pivot,
         };
+        if !args.no_new_keyring {
+            session_keyring::join(self.id.as_str())?;
+        }
         let pid = builder.build(executor)?;
         state.init = Some(ProcessIdentity::of(pid).with_context(|| format!("identify the init process {pid}"))?);
         state.store(&self.dir)?;
         Ok(pid)
     }
 
-    fn state(&self, cgroup: &Cgroup) -> StateFile {
+    fn state(&self, cgroup: &Cgroup, args: &BundleArgs) -> StateFile {
         let annotations: BTreeMap<String, String> =
             self.bundle.spec.annotations().clone().unwrap_or_default().into_iter().collect();
         StateFile {
@@ -139,6 +143,7 @@ impl Creation {
             created: Timestamp::now(),
             owner: nix::unistd::geteuid().as_raw(),
             annotations,
+            has_own_keyring: !args.no_new_keyring,
             cgroup: cgroup.clone(),
             has_own_pid_namespace: has_own_pid_namespace(&self.bundle.spec),
             init: None,

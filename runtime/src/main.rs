@@ -26,6 +26,7 @@ mod operator;
 mod preserved_fds;
 mod rlimit;
 mod seccomp;
+mod session_keyring;
 mod shim_client;
 mod shim_process;
 mod signal_name;

@@ -96,7 +96,8 @@ pub(crate) fn find(dir: &SupervisionDir) -> anyhow::Result<Option<InitProcess>> 
     })
 }
 
-fn program() -> anyhow::Result<PathBuf> {
+/// The shim's program.
+pub(crate) fn program() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("find this program")?;
     let beside = own.parent().map(Path::to_owned);
     let places = beside.into_iter().chain(PLACES.map(PathBuf::from));

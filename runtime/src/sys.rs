@@ -1,6 +1,7 @@
 //! The system calls that want `unsafe`, one function each, and one symbol for the linker.
 #![allow(unsafe_code, reason = "the one file of this crate that may")]
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -53,6 +54,20 @@ pub(crate) fn load_seccomp(flags: u32, program: &[u8]) -> io::Result<()> {
     result(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) }).map(drop)
 }
 
+/// keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: the serial number of the keyring of this name, which is made if there is none.
+pub(crate) fn join_session_keyring(name: &CStr) -> io::Result<libc::c_long> {
+    // SAFETY: the name is NUL-terminated and only read.
+    result(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) })
+}
+
+/// keyctl(2) KEYCTL_SETPERM: everything for the possessor, and search for the owner, who can then join it by its name.
+pub(crate) fn let_owner_search_keyring(keyring: libc::c_long) -> io::Result<()> {
+    /// `KEY_POS_ALL | KEY_USR_VIEW | KEY_USR_READ | KEY_USR_SEARCH` of keyutils.h.
+    const PERMISSIONS: libc::c_ulong = 0x3f0b_0000;
+    // SAFETY: plain integers.
+    result(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_SETPERM, keyring, PERMISSIONS) }).map(drop)
+}
+
 /// fork(2). The caller is single-threaded (main.rs), so the child may go on in Rust.
 pub(crate) fn fork() -> nix::Result<Option<Pid>> {
     // SAFETY: this process has one thread, so no lock can be held by a thread that the child lacks.
@@ -99,6 +114,47 @@ pub(crate) fn received(fd: RawFd) -> io::Result<OwnedFd> {
 pub(crate) fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD reads a flag; a number that is not open is answered with EBADF.
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+fn c_string(text: &[u8]) -> io::Result<std::ffi::CString> {
+    std::ffi::CString::new(text).map_err(io::Error::other)
+}
+
+/// lsetxattr(2).
+pub(crate) fn set_attribute(path: &std::path::Path, name: &str, value: &[u8]) -> io::Result<()> {
+    let (path, name) = (c_string(path.as_os_str().as_encoded_bytes())?, c_string(name.as_bytes())?);
+    // SAFETY: both strings end with NUL and outlive the call; the value is read with its own length.
+    let returned = unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    result(returned.into()).map(drop)
+}
+
+/// Whether a file has an extended attribute (lgetxattr(2)) of exactly this value, which is short.
+pub(crate) fn has_attribute(path: &std::path::Path, name: &str, value: &[u8]) -> io::Result<bool> {
+    let (path, name) = (c_string(path.as_os_str().as_encoded_bytes())?, c_string(name.as_bytes())?);
+    let mut found = [0_u8; 16];
+    // SAFETY: both strings end with NUL and outlive the call; the kernel writes at most the buffer's length.
+    let length = unsafe { libc::lgetxattr(path.as_ptr(), name.as_ptr(), found.as_mut_ptr().cast(), found.len()) };
+    match usize::try_from(length) {
+        Ok(length) => Ok(found.get(..length) == Some(value)),
+        Err(_negative) => match io::Error::last_os_error() {
+            error if matches!(error.raw_os_error(), Some(libc::ENODATA | libc::ERANGE | libc::EOPNOTSUPP)) => Ok(false),
+            error => Err(error),
+        },
+    }
+}
+
+/// Brings a network interface up (netdevice(7), SIOCSIFFLAGS), by any socket of its network namespace.
+pub(crate) fn bring_up(socket: BorrowedFd<'_>, interface: &str) -> io::Result<()> {
+    /// linux/sockios.h; libc has it in another width than ioctl takes.
+    const SIOCSIFFLAGS: libc::Ioctl = 0x8914;
+    let mut name = [0; libc::IFNAMSIZ];
+    for (slot, byte) in name.iter_mut().zip(interface.bytes().take(libc::IFNAMSIZ - 1)) {
+        *slot = libc::c_char::from_ne_bytes([byte]);
+    }
+    let flags = libc::c_short::try_from(libc::IFF_UP).map_err(io::Error::other)?;
+    let request = libc::ifreq { ifr_name: name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags } };
+    // SAFETY: SIOCSIFFLAGS reads one ifreq, whose name ends with NUL.
+    result(libc::c_long::from(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCSIFFLAGS, &raw const request) })).map(drop)
 }
 
 /// Marks every descriptor above standard error close-on-exec (close_range(2)).

@@ -13,8 +13,9 @@ use serde_json::Value;
 
 use super::cli::{EventFormat, EventsArgs};
 use super::columns_view::{Cell, ColumnsView};
+use super::pod_name::DEFAULT_NAMESPACE;
 use super::pod_object;
-use super::pod_reference::{DEFAULT_NAMESPACE, PodReference};
+use super::pod_reference::PodReference;
 use super::pod_view::{Namespaces, PodView};
 use super::screen::{self, Tone};
 use super::watch::Watch;

@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::WrongUsage;
 use super::cli::{GetArgs, ObjectFormat};
 use super::columns_view::{Cell, ColumnsView};
+use super::pod_name::{DEFAULT_NAMESPACE, is_resource};
 use super::pod_object;
-use super::pod_reference::{DEFAULT_NAMESPACE, PodReference, is_pod_word};
+use super::pod_reference::PodReference;
 use super::pod_view::{Namespaces, NoSuchPod, PodView};
 use super::screen::{self, Tone};
 use super::watch::Watch;
@@ -36,7 +37,7 @@ struct Wanted {
 
 impl Wanted {
     fn new(args: &GetArgs) -> Result<Self, WrongUsage> {
-        if let Some(kind) = args.resources.first().filter(|word| !word.contains('/') && !is_pod_word(word)) {
+        if let Some(kind) = args.resources.first().filter(|word| !word.contains('/') && !is_resource(word)) {
             return Err(WrongUsage(format!("{kind:?} is no kind of resource: get pods, get pod NAME, get pod/NAME")));
         }
         let names = PodReference::parse_all(&args.resources).map_err(|error| WrongUsage(error.to_string()))?;

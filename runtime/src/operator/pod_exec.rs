@@ -7,7 +7,7 @@ use anyhow::Context;
 use hshim_health::status::ContainerState;
 
 use super::cli::PodExecArgs;
-use super::pod_reference::DEFAULT_NAMESPACE;
+use super::pod_name::DEFAULT_NAMESPACE;
 use super::pod_view::PodView;
 use super::screen;
 use crate::cli::{ExecArgs, Globals};

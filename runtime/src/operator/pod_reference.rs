@@ -6,11 +6,9 @@ use std::str::FromStr;
 
 use hshim_health::layout::{self, SupervisionDir};
 
+use super::pod_name::is_resource;
 use crate::container_id::ContainerId;
 
-/// `metadata.namespace` of a pod that names none.
-pub(crate) const DEFAULT_NAMESPACE: &str = "default";
-const POD_WORDS: [&str; 3] = ["pod", "pods", "po"];
 const BUNDLE_WORD: &str = "bundle";
 /// The longest name of a pod (a DNS subdomain, RFC 1123).
 const LONGEST: usize = 253;
@@ -58,7 +56,7 @@ impl PodReference {
     /// All that the operands of a verb name: `pod NAME…`, `pod/NAME…` or bare names.
     pub(crate) fn parse_all(words: &[String]) -> Result<Vec<Self>, InvalidReference> {
         match words {
-            [kind, names @ ..] if is_pod_word(kind) => names.iter().map(|name| pod(name)).collect(),
+            [kind, names @ ..] if is_resource(kind) => names.iter().map(|name| pod(name)).collect(),
             words => words.iter().map(|word| word.parse()).collect(),
         }
     }
@@ -72,11 +70,6 @@ impl PodReference {
             (None, _) => Err(InvalidReference::Missing),
         }
     }
-}
-
-/// Whether a word stands for pods.
-pub(crate) fn is_pod_word(word: &str) -> bool {
-    POD_WORDS.contains(&word)
 }
 
 fn pod(name: &str) -> Result<PodReference, InvalidReference> {
@@ -96,7 +89,7 @@ impl FromStr for PodReference {
     fn from_str(word: &str) -> Result<Self, InvalidReference> {
         match word.split_once('/') {
             None => pod(word),
-            Some((kind, name)) if is_pod_word(kind) => pod(name),
+            Some((kind, name)) if is_resource(kind) => pod(name),
             Some((BUNDLE_WORD, id)) => Ok(Self::Bundle(id.parse()?)),
             Some((kind, _)) => Err(InvalidReference::Kind(kind.to_owned())),
         }

@@ -10,9 +10,9 @@ use hshim_health::layout::{self, SupervisionDir};
 use hshim_health::record::{EventLine, Launch, StatusFile, Supervision, VERSION};
 use hshim_health::status::{ContainerStatus, PodStatus};
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::pod_records;
 use super::pod_reference::PodReference;
 use crate::init_process::InitProcess;
 use crate::shim_process;
@@ -65,6 +65,9 @@ impl PodView {
         let entries = match fs::read_dir(&dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(error).with_context(|| format!("read {}: pods are root's to see, use sudo", dir.display()));
+            }
             Err(error) => return Err(error).with_context(|| format!("read {}", dir.display())),
         };
         let mut pods: Vec<Self> = entries.flatten().filter_map(|entry| Self::read_or_say(entry.path())).collect();
@@ -85,22 +88,17 @@ impl PodView {
 
     /// None when there is none: it is not made yet, or gone.
     pub(crate) fn read(dir: SupervisionDir) -> anyhow::Result<Option<Self>> {
-        let file = dir.supervision();
-        let Some(supervision) = json::<Supervision>(&file)? else { return Ok(None) };
-        refuse_version(&file, supervision.version)?;
-        let status = json::<StatusFile>(&dir.status())?;
-        if let Some(status) = &status {
-            refuse_version(&dir.status(), status.version)?;
-        }
+        let Some(supervision) = pod_records::supervision(&dir)? else { return Ok(None) };
+        let status = status(&dir)?;
         let shim = shim_process::find(&dir)?;
-        let made = fs::metadata(&file).and_then(|metadata| metadata.modified()).ok();
+        let made = fs::metadata(dir.supervision()).and_then(|metadata| metadata.modified()).ok();
         let made_at = made.and_then(|made| Timestamp::try_from(made).ok()).unwrap_or_else(Timestamp::now);
-        Ok(Some(Self { dir, supervision, status: status.map(|file| file.status), shim, made_at }))
+        Ok(Some(Self { dir, supervision, status, shim, made_at }))
     }
 
     /// The pod as applied; nothing for a bundle.
     pub(crate) fn manifest(&self) -> anyhow::Result<Value> {
-        Ok(json(&self.dir.manifest())?.unwrap_or_default())
+        Ok(pod_records::json(&self.dir.manifest())?.unwrap_or_default())
     }
 
     /// Its events, each with its last count, in the order of their last times.
@@ -208,20 +206,16 @@ fn last_of_series(text: &str) -> Vec<EventLine> {
     events
 }
 
-fn refuse_version(file: &Path, version: u32) -> anyhow::Result<()> {
-    anyhow::ensure!(version == VERSION, "{}: version {version} is of another hshim than this one", file.display());
-    Ok(())
-}
-
-fn json<T: DeserializeOwned>(file: &Path) -> anyhow::Result<Option<T>> {
-    match fs::read(file) {
-        Ok(text) => serde_json::from_slice(&text).map(Some).with_context(|| format!("understand {}", file.display())),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            Err(error).with_context(|| format!("read {}: pods are root's to see, use sudo", file.display()))
-        }
-        Err(error) => Err(error).with_context(|| format!("read {}", file.display())),
-    }
+/// `status.json`; none before the shim has looked for the first time.
+pub(crate) fn status(dir: &SupervisionDir) -> anyhow::Result<Option<PodStatus<Timestamp>>> {
+    let Some(file) = pod_records::json::<StatusFile>(&dir.status())? else { return Ok(None) };
+    anyhow::ensure!(
+        file.version == VERSION,
+        "{}: version {} is of another hshim than this one",
+        dir.status().display(),
+        file.version
+    );
+    Ok(Some(file.status))
 }
 
 #[cfg(test)]
