@@ -5,6 +5,7 @@ mod create;
 mod delete;
 mod events;
 mod exec;
+pub(crate) mod exec;
 mod features;
 mod identity;
 mod kill;
