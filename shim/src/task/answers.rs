@@ -250,10 +250,11 @@ impl Owner {
         Ok(Vec::new())
     }
 
-    fn close_io(&self, request: &CloseIoRequest) -> Result<Vec<u8>, TaskError> {
-        let streams = if request.exec_id.is_empty() { Some(&self.task.streams) } else { self.exec(&request.exec_id)?.streams() };
-        if let Some(streams) = streams.filter(|_| request.stdin) {
-            streams.close_stdin();
+    fn close_io(&mut self, request: &CloseIoRequest) -> Result<Vec<u8>, TaskError> {
+        match (request.stdin, request.exec_id.as_str()) {
+            (false, _) => {}
+            (true, "") => self.task.streams.close_stdin(),
+            (true, exec_id) => self.exec_mut(exec_id)?.close_stdin(),
         }
         Ok(Vec::new())
     }

@@ -30,6 +30,8 @@ pub(super) struct Exec {
     spec: Vec<u8>,
     stage: Stage,
     streams: Option<Arc<Streams>>,
+    /// The client closed it, perhaps before it was opened.
+    stdin_closed: bool,
     waiters: Vec<Answer>,
     deleters: Vec<Answer>,
 }
@@ -60,6 +62,14 @@ impl Exec {
     pub(super) fn streams(&self) -> Option<&Arc<Streams>> {
         self.streams.as_ref()
     }
+
+    /// The client will write nothing more.
+    pub(super) fn close_stdin(&mut self) {
+        self.stdin_closed = true;
+        if let Some(streams) = &self.streams {
+            streams.close_stdin();
+        }
+    }
 }
 
 impl Owner {
@@ -68,7 +78,7 @@ impl Owner {
         self.execs.get(exec_id).ok_or_else(|| TaskError::no_such(&self.task.id, exec_id))
     }
 
-    fn exec_mut(&mut self, exec_id: &str) -> Result<&mut Exec, TaskError> {
+    pub(super) fn exec_mut(&mut self, exec_id: &str) -> Result<&mut Exec, TaskError> {
         self.execs.get_mut(exec_id).ok_or_else(|| TaskError::no_such(&self.task.id, exec_id))
     }
 
@@ -83,7 +93,15 @@ impl Owner {
         }
         let spec = process_object(&spec.unwrap_or_default().value, terminal)?;
         let wanted = Wanted { stdin, stdout, stderr, terminal };
-        let exec = Exec { wanted, spec, stage: Stage::Added, streams: None, waiters: Vec::new(), deleters: Vec::new() };
+        let exec = Exec {
+            wanted,
+            spec,
+            stage: Stage::Added,
+            streams: None,
+            stdin_closed: false,
+            waiters: Vec::new(),
+            deleters: Vec::new(),
+        };
         self.execs.insert(exec_id.clone(), exec);
         self.task.shared.events.publish(TaskExecAdded { container_id: self.task.id.clone(), exec_id });
         Ok(Vec::new())
@@ -166,7 +184,10 @@ impl Owner {
         let reply = match started {
             Ok((child, streams)) => {
                 let child = Arc::new(child);
-                exec.streams = Some(Arc::clone(&streams));
+                if exec.stdin_closed {
+                    streams.close_stdin();
+                }
+                exec.streams = Some(streams);
                 exec.stage = Stage::Running(Arc::clone(&child));
                 let pid = child.pid();
                 task.shared.events.publish(TaskExecStarted { container_id: task.id.clone(), exec_id: exec_id.to_owned(), pid });
