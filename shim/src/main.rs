@@ -41,14 +41,12 @@ use arguments::Arguments;
 
 fn main() -> ExitCode {
     stderr_log::start();
-    match Arguments::parse(std::env::args_os().skip(1)) {
-        Ok(Arguments::Supervise { dir, ready, stay }) => session::run(dir, ready, stay),
     let args: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
     if bootstrap::is_for(&args) {
         return bootstrap::run(args);
     }
     match Arguments::parse(args) {
-        Ok(Arguments::Supervise { dir, ready }) => session::run(dir, ready),
+        Ok(Arguments::Supervise { dir, ready, stay }) => session::run(dir, ready, stay),
         Ok(Arguments::Version) => {
             let line = concat!("containerd-shim-hshim-v2 ", env!("CARGO_PKG_VERSION"), "\n");
             // A closed pipe is the reader's wish.
