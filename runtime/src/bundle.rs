@@ -79,7 +79,7 @@ fn without_unknown_capabilities(config: &[u8]) -> Option<(Value, Vec<String>)> {
     for names in process.get_mut("capabilities")?.as_object_mut()?.values_mut().filter_map(Value::as_array_mut) {
         names.retain(|name| {
             let Some(text) = name.as_str() else { return true };
-            let is_known = Capability::deserialize(&*name).is_ok();
+            let is_known = Capability::deserialize(name).is_ok();
             if !is_known {
                 unknown.insert(text.to_owned());
             }
