@@ -9,6 +9,7 @@ use hshim_enter::Identity;
 use hshim_health::layout;
 use libcontainer::oci_spec::runtime::Process;
 
+use crate::bundle;
 use crate::cli::ExecArgs;
 use crate::container::Container;
 use crate::identity;
@@ -28,7 +29,6 @@ impl ExecProcess {
     /// As the flags say. `root` is the root directory of the container.
     pub(crate) fn new(args: &ExecArgs, container: &Container, root: &File, enter_bin: &Path) -> anyhow::Result<Self> {
         anyhow::ensure!(args.process_label.as_deref().is_none_or(str::is_empty), "--process-label: SELinux is not supported");
-        anyhow::ensure!(args.cgroup.is_empty(), "--cgroup: a sub-cgroup for exec is not supported yet");
         let own = identity::load(enter_bin)?;
         let mut process = match &args.process {
             Some(file) => Self::from_file(file, own, root)?,
@@ -43,8 +43,11 @@ impl ExecProcess {
     /// `--process`: the file says everything but the filter, which is the container's.
     fn from_file(file: &Path, own: Identity, root: &File) -> anyhow::Result<Self> {
         let text = fs::read(file).with_context(|| format!("--process: read {}", file.display()))?;
-        let process: Process =
-            serde_json::from_slice(&text).with_context(|| format!("--process: understand {}", file.display()))?;
+        let (process, unknown): (Process, _) =
+            bundle::tolerant(&text).with_context(|| format!("--process: understand {}", file.display()))?;
+        if !unknown.is_empty() {
+            log::warn!("{}: ignoring unknown or unavailable capabilities: {}", file.display(), unknown.join(" "));
+        }
         let mut identity = identity::of(&process, root)?;
         if process.capabilities().is_none() {
             identity.capabilities = own.capabilities;

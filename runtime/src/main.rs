@@ -11,6 +11,7 @@ mod console;
 mod container;
 mod container_id;
 mod container_lock;
+mod container_view;
 mod creation;
 mod exec_process;
 mod foreground;
@@ -20,17 +21,28 @@ mod hooks;
 mod identity;
 mod init_executor;
 mod init_process;
+mod late_mounts;
 mod libcontainer_builder;
 mod logging;
+mod mount_targets;
 mod operator;
 mod preserved_fds;
+mod quantity;
 mod rlimit;
+mod rootfs_dev;
+mod sealed_executable;
 mod seccomp;
+mod session_keyring;
+mod shim_client;
+mod shim_process;
 mod signal_name;
+mod spec_faults;
 mod spec_normalise;
 mod start_fifo;
 mod state_file;
 mod status;
+mod supervised_bundle;
+mod supervision;
 mod sys;
 mod table;
 mod verbs;
@@ -51,12 +63,14 @@ const WRONG_USAGE: u8 = 2;
 const EXEC_FAILURE: u8 = 255;
 
 fn main() -> ExitCode {
-    let resolved = grammar::resolve(std::env::args_os().collect());
+    let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let sealed = sealed_executable::seal(&args);
+    let resolved = grammar::resolve(args);
     let cli = match Cli::try_parse_from(&resolved.args) {
         Ok(cli) => cli,
         Err(error) => return wrong_usage(&error, &resolved),
     };
-    if let Err(error) = logging::start(&cli.globals) {
+    if let Err(error) = logging::start(&cli.globals).and(sealed) {
         return failed(&error, FAILURE);
     }
     let failure = if matches!(cli.command, Command::Oci(OciCommand::Exec(_))) { EXEC_FAILURE } else { FAILURE };

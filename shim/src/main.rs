@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         return bootstrap::run(args);
     }
     match Arguments::parse(args) {
-        Ok(Arguments::Supervise { dir, ready }) => session::run(dir, ready),
+        Ok(Arguments::Supervise { dir, ready, stay }) => session::run(dir, ready, stay),
         Ok(Arguments::Version) => {
             let line = concat!("containerd-shim-hshim-v2 ", env!("CARGO_PKG_VERSION"), "\n");
             // A closed pipe is the reader's wish.
