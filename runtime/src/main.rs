@@ -47,6 +47,7 @@ mod sys;
 mod table;
 mod verbs;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -89,9 +90,10 @@ fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
 fn wrong_usage(error: &clap::Error, resolved: &grammar::Resolved) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         // A closed pipe is the reader's wish.
-        return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        drop(write!(std::io::stdout(), "{}", grammar::as_typed(&error.render().to_string())));
+        return ExitCode::SUCCESS;
     }
-    let text = error.render().to_string();
+    let text = grammar::as_typed(&error.render().to_string());
     logging::start_for_wrong_usage(&resolved.args);
     logging::report(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
     ExitCode::from(if resolved.world == World::Oci { FAILURE } else { WRONG_USAGE })

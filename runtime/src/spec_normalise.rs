@@ -67,8 +67,8 @@ pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId) -> anyhow::Result<Nor
         linux.set_cgroups_path(Some(cgroup_path.clone()));
         linux.set_rootfs_propagation(linux.rootfs_propagation().as_deref().and_then(root_propagation));
     }
-    let late_mounts = LateMounts::take(&mut spec)?;
     let limits = take_resources(&mut spec, &cgroup).with_context(|| file.display().to_string())?;
+    let late_mounts = LateMounts::take(&mut spec)?;
     let mounts = spec.mounts().iter().flatten().flat_map(|mount| replaced(mount, &cgroup)).collect();
     spec.set_mounts(Some(mounts));
     let no_new_privileges = spec.process().as_ref().and_then(|process| process.no_new_privileges());

@@ -7,7 +7,7 @@ mod conversion;
 mod v1;
 mod v2;
 
-use libcontainer::oci_spec::runtime::LinuxResources;
+use libcontainer::oci_spec::runtime::{LinuxCpu, LinuxNetwork, LinuxResources};
 
 use super::setting::Setting;
 
