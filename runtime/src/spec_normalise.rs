@@ -83,7 +83,24 @@ fn faults(spec: &Spec) -> Vec<String> {
             faults.push(format!("mounts[{index}]: idmapped mounts are not supported"));
         }
     }
+    hook_faults(spec, &mut faults);
     faults
+}
+
+fn hook_faults(spec: &Spec, faults: &mut Vec<String>) {
+    let Some(hooks) = spec.hooks() else { return };
+    let stages = [
+        ("createRuntime", hooks.create_runtime()),
+        ("createContainer", hooks.create_container()),
+        ("startContainer", hooks.start_container()),
+        ("poststart", hooks.poststart()),
+        ("poststop", hooks.poststop()),
+    ];
+    for (stage, hooks) in stages {
+        for (index, hook) in hooks.iter().flatten().enumerate().filter(|(_index, hook)| !hook.path().is_absolute()) {
+            faults.push(format!("hooks.{stage}[{index}].path: {:?} is not an absolute path", hook.path()));
+        }
+    }
 }
 
 fn process_faults(process: &Process, faults: &mut Vec<String>) {

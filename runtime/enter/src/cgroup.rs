@@ -125,7 +125,8 @@ impl ContainerCgroup {
             return Err(wrong("the path must stay below the container's cgroup"));
         }
         let below = below.strip_prefix("/").unwrap_or(below);
-        let is_meant = |names: &str| controllers.is_none_or(|wanted| wanted.split(',').any(|one| names.split(',').any(|n| n == one)));
+        let is_meant =
+            |names: &str| controllers.is_none_or(|wanted| wanted.split(',').any(|one| names.split(',').any(|n| n == one)));
         let v1 = self.v1.iter_mut().filter(|(names, _)| is_meant(names)).map(|(_, directory)| directory);
         let v2 = self.v2.iter_mut().filter(|_| self.v2_is_home && controllers.is_none());
         let mut directories: Vec<&mut PathBuf> = v1.chain(v2).collect();

@@ -43,7 +43,8 @@ fn rootless() -> anyhow::Result<String> {
         }
         if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
             // Ids that are not mapped.
-            options.retain(|option| option.as_str().is_none_or(|option| !option.starts_with("gid=") && !option.starts_with("uid=")));
+            options
+                .retain(|option| option.as_str().is_none_or(|option| !option.starts_with("gid=") && !option.starts_with("uid=")));
         }
     }
     serde_json::to_string_pretty(&spec).context("write the example as JSON")
