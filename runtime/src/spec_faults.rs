@@ -33,7 +33,24 @@ pub(crate) fn faults(spec: &Spec) -> Vec<String> {
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         mount_faults(mount, index, &mut faults);
     }
+    hook_faults(spec, &mut faults);
     faults
+}
+
+fn hook_faults(spec: &Spec, faults: &mut Vec<String>) {
+    let Some(hooks) = spec.hooks() else { return };
+    let stages = [
+        ("createRuntime", hooks.create_runtime()),
+        ("createContainer", hooks.create_container()),
+        ("startContainer", hooks.start_container()),
+        ("poststart", hooks.poststart()),
+        ("poststop", hooks.poststop()),
+    ];
+    for (stage, hooks) in stages {
+        for (index, hook) in hooks.iter().flatten().enumerate().filter(|(_index, hook)| !hook.path().is_absolute()) {
+            faults.push(format!("hooks.{stage}[{index}].path: {:?} is not an absolute path", hook.path()));
+        }
+    }
 }
 
 fn mount_faults(mount: &Mount, index: usize, faults: &mut Vec<String>) {
