@@ -116,7 +116,7 @@ impl Creation {
         cgroup.join_what_libcontainer_leaves_out()?;
         let process = self.bundle.spec.process().as_ref();
         let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
-        let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, env);
+        let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, rlimits.clone(), env);
         let builder = InitBuilder {
             id: &self.id,
             dir: &self.dir,
@@ -138,7 +138,7 @@ impl Creation {
         let init = sys::pidfd_open(pid).context("open the init process")?;
         late_mounts.perform(init.as_fd())?;
         container_view::verify(&self.bundle.spec, pid)?;
-        rlimit::set(&rlimits, pid)?;
+        rlimit::raise(&rlimits, pid)?;
         limits.write_before_start(&cgroup)?;
         state.init = Some(ProcessIdentity::of(pid).with_context(|| format!("identify the init process {pid}"))?);
         state.store(&self.dir)?;
