@@ -64,7 +64,7 @@ pub(crate) struct Globals {
     pub(crate) rootless: Rootless,
     /// Program for checkpoints. Accepted for runc's callers; hshim makes no checkpoints.
     #[arg(long, value_name = "PROGRAM")]
-    criu: Option<PathBuf>,
+    pub(crate) criu: Option<PathBuf>,
 }
 
 impl Globals {
@@ -140,6 +140,14 @@ pub(crate) enum OciCommand {
     Run(RunArgs),
     /// Run a further process in a running container.
     Exec(ExecArgs),
+    /// Stop every process of a container where it stands.
+    Pause(IdArgs),
+    /// Let the processes of a paused container run again.
+    Resume(IdArgs),
+    /// Change the resource limits of a container.
+    Update(UpdateArgs),
+    /// Print what a container uses, and when it runs out of memory, as JSON lines.
+    Events(EventsArgs),
     /// List the containers.
     List(ListArgs),
     /// Show the processes of a container.
@@ -183,7 +191,7 @@ pub(crate) struct BundleArgs {
     /// Do not use pivot_root, for a root file system on a ramdisk.
     #[arg(long)]
     pub(crate) no_pivot: bool,
-    /// Do not make a session keyring: the container gets the caller's.
+    /// Do not make a session keyring: the container has the caller's.
     #[arg(long)]
     pub(crate) no_new_keyring: bool,
     /// Hand N further descriptors to the container, after stdio and $LISTEN_FDS.
@@ -321,6 +329,106 @@ pub(crate) struct ExecArgs {
     /// The command with its arguments.
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,
+}
+
+/// `update`. Numbers as runc takes them: bytes with or without a unit (512m), -1 for no limit, 0 for no change.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct UpdateArgs {
+    /// Name of the container.
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+    /// File with an OCI resources object, or - for standard input; all other flags are then ignored.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) resources: Option<PathBuf>,
+    /// Weight of block devices, 10 to 1000.
+    #[arg(long, value_name = "WEIGHT")]
+    pub(crate) blkio_weight: Option<u16>,
+    /// Length of a scheduling period in microseconds.
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(crate) cpu_period: Option<u64>,
+    /// Processor time in a period, in microseconds.
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    pub(crate) cpu_quota: Option<i64>,
+    /// Processor time that may be saved up, in microseconds.
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(crate) cpu_burst: Option<u64>,
+    /// Share of the processors beside other containers, 2 to 262144.
+    #[arg(long, visible_alias = "cpu-shares", value_name = "SHARES")]
+    pub(crate) cpu_share: Option<u64>,
+    /// Length of a realtime period in microseconds.
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(crate) cpu_rt_period: Option<u64>,
+    /// Realtime processor time in a period, in microseconds.
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    pub(crate) cpu_rt_runtime: Option<i64>,
+    /// 1: only when nobody else wants the processors; 0: not.
+    #[arg(long, value_name = "0|1")]
+    pub(crate) cpu_idle: Option<i64>,
+    /// Processors, as 0-2,5.
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpuset_cpus: Option<String>,
+    /// Memory nodes, as 0-1.
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpuset_mems: Option<String>,
+    /// Memory in bytes.
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = crate::quantity::bytes)]
+    pub(crate) memory: Option<i64>,
+    /// Memory in bytes that is left when others want some.
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = crate::quantity::bytes)]
+    pub(crate) memory_reservation: Option<i64>,
+    /// Memory and swap together, in bytes.
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = crate::quantity::bytes)]
+    pub(crate) memory_swap: Option<i64>,
+    /// Number of processes.
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) pids_limit: Option<i64>,
+    /// Schema of Intel's cache allocation; not supported.
+    #[arg(long, value_name = "SCHEMA")]
+    pub(crate) l3_cache_schema: Option<String>,
+    /// Schema of Intel's memory bandwidth allocation; not supported.
+    #[arg(long, value_name = "SCHEMA")]
+    pub(crate) mem_bw_schema: Option<String>,
+}
+
+/// `events`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct EventsArgs {
+    /// Name of the container.
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+    /// Between two statistics (500ms, 5s, 1m30s).
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = crate::quantity::duration)]
+    pub(crate) interval: std::time::Duration,
+    /// Print the statistics of now and end.
+    #[arg(long)]
+    pub(crate) stats: bool,
+}
+
+impl ExecArgs {
+    /// As if no flag was given.
+    pub(crate) fn of(id: String) -> Self {
+        Self {
+            console_socket: None,
+            pidfd_socket: None,
+            cwd: None,
+            env: Vec::new(),
+            tty: false,
+            user: None,
+            additional_gids: Vec::new(),
+            process: None,
+            detach: false,
+            pid_file: None,
+            process_label: None,
+            apparmor: None,
+            no_new_privs: false,
+            cap: Vec::new(),
+            preserve_fds: 0,
+            cgroup: Vec::new(),
+            ignore_paused: false,
+            id,
+            command: Vec::new(),
+        }
+    }
 }
 
 /// `list`.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -21,15 +21,20 @@ use crate::cgroup::Cgroup;
 use crate::cli::{BundleArgs, Globals};
 use crate::container_id::ContainerId;
 use crate::container_lock::ContainerLock;
+use crate::container_view;
 use crate::identity;
 use crate::init_executor::InitExecutor;
 use crate::init_process::ProcessIdentity;
 use crate::libcontainer_builder::InitBuilder;
+use crate::rlimit;
+use crate::sealed_executable;
 use crate::seccomp::SeccompCache;
 use crate::session_keyring;
 use crate::spec_normalise::{self, NormalSpec};
 use crate::start_fifo::StartFifo;
 use crate::state_file::{StateFile, VERSION};
+use crate::supervised_bundle::SupervisedBundle;
+use crate::sys;
 
 /// A container to be made.
 pub(crate) struct Creation {
@@ -47,10 +52,12 @@ impl Creation {
 
     /// Makes it and returns the process id of its init, which is this process' child. Nothing is left when it fails.
     pub(crate) fn create(self, args: &BundleArgs, console: Option<BorrowedFd<'_>>) -> anyhow::Result<i32> {
+        sealed_executable::require_sealed()?;
         let normal = spec_normalise::normalise(&self.bundle, &self.id)?;
         self.make_dir()?;
         let created = ContainerLock::create(&self.dir).and_then(|lock| {
             let cgroup = normal.cgroup.clone();
+            self.refuse_supervised()?;
             refuse_strangers(&cgroup, &normal.cgroup_path)?;
             let pid = self.fill(normal, args, console).inspect_err(|_error| undo_processes(&cgroup))?;
             drop(lock);
@@ -84,8 +91,17 @@ impl Creation {
         Err(error).with_context(|| format!("create {}", self.dir.display()))
     }
 
+    /// The name belongs to a supervised container, even between two of its lives. Asked once our directory is there: of two
+    /// who begin at once, each sees the other's or is seen by it.
+    fn refuse_supervised(&self) -> anyhow::Result<()> {
+        match SupervisedBundle::find(&self.root, &self.id) {
+            Some(_) => self.refuse_dir(ErrorKind::AlreadyExists.into()),
+            None => Ok(()),
+        }
+    }
+
     fn fill(&self, normal: NormalSpec, args: &BundleArgs, console: Option<BorrowedFd<'_>>) -> anyhow::Result<i32> {
-        let NormalSpec { spec, cgroup_path, cgroup, seccomp } = normal;
+        let NormalSpec { spec, cgroup_path, cgroup, limits, seccomp, rlimits, late_mounts } = normal;
         let mut state = self.state(&cgroup, args);
         // Before anything that a killed create could leave behind: `delete` finds it by this.
         state.store(&self.dir)?;
@@ -95,6 +111,7 @@ impl Creation {
         identity::store(&identity, &layout::enter_identity(&self.root, self.id.as_str()))?;
         let filter = seccomp.as_ref().map(|profile| cache.filter(profile)).transpose()?;
         cgroup.create()?;
+        limits.write_before_join(&cgroup)?;
         cgroup.join_what_libcontainer_leaves_out()?;
         let process = self.bundle.spec.process().as_ref();
         let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
@@ -115,6 +132,12 @@ impl Creation {
             session_keyring::join(self.id.as_str())?;
         }
         let pid = builder.build(executor)?;
+        // It waits for `start`, and is this process' child: its id is nobody else's.
+        let init = sys::pidfd_open(pid).context("open the init process")?;
+        late_mounts.perform(init.as_fd())?;
+        container_view::verify(&self.bundle.spec, pid)?;
+        rlimit::set(&rlimits, pid)?;
+        limits.write_before_start(&cgroup)?;
         state.init = Some(ProcessIdentity::of(pid).with_context(|| format!("identify the init process {pid}"))?);
         state.store(&self.dir)?;
         Ok(pid)

@@ -9,6 +9,7 @@ use hshim_enter::Identity;
 use hshim_health::layout;
 use libcontainer::oci_spec::runtime::Process;
 
+use crate::bundle;
 use crate::cli::ExecArgs;
 use crate::container::Container;
 use crate::identity;
@@ -42,8 +43,11 @@ impl ExecProcess {
     /// `--process`: the file says everything but the filter, which is the container's.
     fn from_file(file: &Path, own: Identity, root: &File) -> anyhow::Result<Self> {
         let text = fs::read(file).with_context(|| format!("--process: read {}", file.display()))?;
-        let process: Process =
-            serde_json::from_slice(&text).with_context(|| format!("--process: understand {}", file.display()))?;
+        let (process, unknown): (Process, _) =
+            bundle::tolerant(&text).with_context(|| format!("--process: understand {}", file.display()))?;
+        if !unknown.is_empty() {
+            log::warn!("{}: ignoring unknown or unavailable capabilities: {}", file.display(), unknown.join(" "));
+        }
         let mut identity = identity::of(&process, root)?;
         if process.capabilities().is_none() {
             identity.capabilities = own.capabilities;

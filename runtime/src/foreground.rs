@@ -57,6 +57,26 @@ impl Foreground {
         }
     }
 
+    /// Waits until the descriptor can be read, and hands each signal to `forward` meanwhile.
+    pub(crate) fn wait_for(
+        &self,
+        answer: BorrowedFd<'_>,
+        mut forward: impl FnMut(i32) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        loop {
+            let ready = Ready::wait(answer, &self.signals, None)?;
+            while let Some(info) = self.signals.read_signal().context("read signals")? {
+                let number = i32::try_from(info.ssi_signo).context("read signals")?;
+                if number != libc::SIGWINCH {
+                    forward(number)?;
+                }
+            }
+            if ready.ended {
+                return Ok(());
+            }
+        }
+    }
+
     fn forward(&self, pid: i32, process: BorrowedFd<'_>, relay: Option<&Relay>) -> anyhow::Result<()> {
         while let Some(info) = self.signals.read_signal().context("read signals")? {
             let number = i32::try_from(info.ssi_signo).context("read signals")?;

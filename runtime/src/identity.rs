@@ -16,7 +16,7 @@ use crate::atomic_file;
 use crate::home::home;
 use crate::rlimit;
 use crate::seccomp::SeccompCache;
-use crate::spec_normalise::{clamped, may_raise_limits};
+use crate::spec_normalise::{UMASK, clamped, may_raise_limits};
 
 /// Of a specification's process, whose root file system is at `rootfs`.
 pub(crate) fn of_process(spec: &Spec, rootfs: &Path, cache: &SeccompCache) -> anyhow::Result<Identity> {
@@ -47,7 +47,7 @@ pub(crate) fn of(process: &Process, root: &File) -> anyhow::Result<Identity> {
         seccomp: None,
         apparmor: process.apparmor_profile().clone().filter(|profile| !profile.is_empty()),
         rlimits: process.rlimits().iter().flatten().map(limit).collect(),
-        umask: user.umask(),
+        umask: Some(user.umask().unwrap_or(UMASK.bits())),
         cwd: text("process.cwd", process.cwd().to_string_lossy().into_owned())?,
         env: environment(variables, user.uid(), root)?,
         oom_score_adj: process.oom_score_adj().filter(|score| may_set_oom_score_adj(*score)),

@@ -64,9 +64,9 @@ impl InitExecutor {
         execve(&file, &argv, &envp).map_err(|error| format!("exec: {command:?}: {}", reason(error)))
     }
 
-    /// Takes back what Rust's start-up code and the caller left in this process, and loads the filter last.
+    /// Takes back what Rust's start-up code (it ignores SIGPIPE) and the caller left in this process, and loads the filter last.
     fn become_ordinary(&self) -> Result<(), String> {
-        sys::default_sigpipe().map_err(|error| format!("reset SIGPIPE: {error}"))?;
+        sys::default_signals();
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
             .map_err(|error| format!("reset the signal mask: {error}"))?;
         match &self.filter {

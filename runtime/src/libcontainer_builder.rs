@@ -28,6 +28,7 @@ use libcontainer::utils;
 
 use crate::container_id::ContainerId;
 use crate::init_executor::InitExecutor;
+use crate::logging::Causes;
 use crate::spec_normalise;
 
 /// What is needed to make an init process.
@@ -63,6 +64,7 @@ impl InitBuilder<'_> {
         let user_ns_config = UserNamespaceConfig::new(&self.spec).context("user namespace")?;
         let notify_listener = NotifyListener::new(&self.dir.join(NOTIFY_FILE)).context("make the start socket")?;
         set_oom_score_adj(self.oom_score_adj)?;
+        forget_the_caller()?;
         nix::sys::prctl::set_dumpable(false).context("make this process undumpable")?;
         let annotations = self.spec.annotations().clone().unwrap_or_default();
         let state = hook_state(self.id.as_str(), self.spec.version(), self.bundle, annotations);
@@ -90,7 +92,8 @@ impl InitBuilder<'_> {
             pid_file: None,
             spec: Rc::new(self.spec),
         };
-        container_main_process(&args).map(|pid| pid.as_raw()).map_err(|error| anyhow::anyhow!(reason(&error)))
+        let causes = Causes::note()?;
+        container_main_process(&args).map(|pid| pid.as_raw()).map_err(|error| anyhow::anyhow!(reason(&error, causes.first())))
     }
 }
 
@@ -107,6 +110,14 @@ pub(crate) fn hook_state(id: &str, oci_version: &str, bundle: &Path, annotations
     state
 }
 
+/// Takes from this process what the container would inherit of its caller: libcontainer sets groups and a file mode mask only when the
+/// specification names them.
+fn forget_the_caller() -> anyhow::Result<()> {
+    nix::unistd::setgroups(&[]).context("drop the caller's groups")?;
+    nix::sys::stat::umask(spec_normalise::UMASK);
+    Ok(())
+}
+
 /// Children inherit it. Without CAP_SYS_RESOURCE it can be raised only.
 fn set_oom_score_adj(score: Option<i32>) -> anyhow::Result<()> {
     let Some(score) = score else { return Ok(()) };
@@ -119,10 +130,11 @@ fn set_oom_score_adj(score: Option<i32>) -> anyhow::Result<()> {
     }
 }
 
-/// libcontainer's reason without the way that it came.
-fn reason(error: &ProcessError) -> String {
+/// libcontainer's reason without the way that it came, and what it said when that happened.
+fn reason(error: &ProcessError, cause: Option<String>) -> String {
     if let ProcessError::Channel(ChannelError::ExecError(reason) | ChannelError::OtherError(reason)) = error {
-        return reason.clone();
+        let reason = reason.strip_prefix("error in executing process : ").unwrap_or(reason);
+        return [Some(reason.to_owned()), cause].into_iter().flatten().collect::<Vec<_>>().join(": ");
     }
     if let ProcessError::Hooks(reason) = error {
         return format!("a prestart or createRuntime hook: {reason}");

@@ -8,18 +8,52 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
 use anyhow::Context;
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
 use serde::Serialize;
 
 use crate::cli::{Globals, LogFormat};
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
+/// Write side of a pipe that the processes of a create share; see [`Causes`].
+static CAUSES: OnceLock<OwnedFd> = OnceLock::new();
+/// Of the libraries only errors are noted, unless everything is wanted.
+const LIBRARIES: [&str; 2] = ["libcontainer", "libcgroups"];
+/// A cause is shown up to here: a debug text may go on for pages.
+const LONGEST_CAUSE: usize = 400;
+
+/// What libcontainer said about its errors, in whichever process: what it returns is often no more than "failed syscall".
+#[derive(Debug)]
+pub(crate) struct Causes(File);
+
+impl Causes {
+    /// Notes errors from now on. Once in a process.
+    pub(crate) fn note() -> anyhow::Result<Self> {
+        let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).context("make a pipe")?;
+        CAUSES.set(write).map_err(|_again| anyhow::anyhow!("errors of libcontainer are noted already"))?;
+        Ok(Self(read.into()))
+    }
+
+    /// The first of them, from which the others followed.
+    pub(crate) fn first(mut self) -> Option<String> {
+        let mut noted = [0; 4096];
+        let length = self.0.read(&mut noted).ok()?;
+        let text = String::from_utf8_lossy(noted.get(..length)?).into_owned();
+        Some(text.lines().next()?.chars().take(LONGEST_CAUSE).collect())
+    }
+}
+
+fn is_of_a_library(target: &str) -> bool {
+    LIBRARIES.iter().any(|library| target.starts_with(library))
+}
 
 struct Logger {
     format: LogFormat,
@@ -96,6 +130,17 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record<'_>) {
+        if is_of_a_library(record.target()) {
+            if record.level() == Level::Error
+                && let Some(file) = CAUSES.get().and_then(|causes| causes.try_clone().ok())
+            {
+                // When the pipe is full, enough has been said.
+                drop(writeln!(File::from(file), "{}", record.args().to_string().replace('\n', " ")));
+            }
+            if log::max_level() < LevelFilter::Debug {
+                return;
+            }
+        }
         let line = line(self.format, record.level(), &record.args().to_string());
         // A log that cannot be written must not end the command.
         drop(match &self.file {

@@ -11,6 +11,7 @@ mod console;
 mod container;
 mod container_id;
 mod container_lock;
+mod container_view;
 mod creation;
 mod exec_process;
 mod foreground;
@@ -20,22 +21,33 @@ mod hooks;
 mod identity;
 mod init_executor;
 mod init_process;
+mod late_mounts;
 mod libcontainer_builder;
 mod logging;
+mod mount_targets;
 mod operator;
 mod preserved_fds;
+mod quantity;
 mod rlimit;
+mod rootfs_dev;
+mod sealed_executable;
 mod seccomp;
 mod session_keyring;
+mod shim_client;
+mod shim_process;
 mod signal_name;
+mod spec_faults;
 mod spec_normalise;
 mod start_fifo;
 mod state_file;
 mod status;
+mod supervised_bundle;
+mod supervision;
 mod sys;
 mod table;
 mod verbs;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -52,12 +64,14 @@ const WRONG_USAGE: u8 = 2;
 const EXEC_FAILURE: u8 = 255;
 
 fn main() -> ExitCode {
-    let resolved = grammar::resolve(std::env::args_os().collect());
+    let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let sealed = sealed_executable::seal(&args);
+    let resolved = grammar::resolve(args);
     let cli = match Cli::try_parse_from(&resolved.args) {
         Ok(cli) => cli,
         Err(error) => return wrong_usage(&error, &resolved),
     };
-    if let Err(error) = logging::start(&cli.globals) {
+    if let Err(error) = logging::start(&cli.globals).and(sealed) {
         return failed(&error, FAILURE);
     }
     let failure = if matches!(cli.command, Command::Oci(OciCommand::Exec(_))) { EXEC_FAILURE } else { FAILURE };
@@ -76,9 +90,10 @@ fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
 fn wrong_usage(error: &clap::Error, resolved: &grammar::Resolved) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         // A closed pipe is the reader's wish.
-        return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        drop(write!(std::io::stdout(), "{}", grammar::as_typed(&error.render().to_string())));
+        return ExitCode::SUCCESS;
     }
-    let text = error.render().to_string();
+    let text = grammar::as_typed(&error.render().to_string());
     logging::start_for_wrong_usage(&resolved.args);
     logging::report(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
     ExitCode::from(if resolved.world == World::Oci { FAILURE } else { WRONG_USAGE })

@@ -1,7 +1,19 @@
-//! Resource limits by their OCI names.
+//! Resource limits by their OCI names, and how a container's are set.
 
-use libcontainer::oci_spec::runtime::PosixRlimitType;
+use anyhow::Context;
+use libcontainer::oci_spec::runtime::{PosixRlimit, PosixRlimitType};
 use nix::sys::resource::Resource;
+
+use crate::sys;
+
+/// Sets the limits of a waiting init process, from outside: in its own user namespace it may not raise them, and libcontainer, which sets
+/// them before it builds the container, would be held by them itself.
+pub(crate) fn set(limits: &[PosixRlimit], pid: i32) -> anyhow::Result<()> {
+    limits.iter().try_for_each(|limit| {
+        sys::prlimit(pid, resource(limit.typ()), limit.soft(), limit.hard())
+            .with_context(|| format!("process.rlimits: set {} to {} (at most {})", limit.typ(), limit.soft(), limit.hard()))
+    })
+}
 
 /// The kernel's resource of an OCI limit.
 pub(crate) fn resource(typ: PosixRlimitType) -> Resource {

@@ -3,7 +3,6 @@
 //! The numbers L1–L19 are those of the audit of libcontainer 0.7. The original stays beside it: `state`, `exec` and every
 //! restart go by what the caller wrote.
 
-use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
@@ -12,14 +11,19 @@ use libcontainer::oci_spec::runtime::{
     Capabilities, Linux, LinuxCapabilities, LinuxSeccomp, Mount, MountBuilder, PosixRlimit, PosixRlimitBuilder, Process, Spec,
 };
 use libcontainer::validator::Validator;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::resource::getrlimit;
+use nix::sys::stat::Mode;
 
 use crate::bundle::Bundle;
+use crate::cgroup::limits::Limits;
 use crate::cgroup::{Cgroup, HierarchyKind};
 use crate::container_id::ContainerId;
+use crate::late_mounts::{LateMounts, is_bind, normal, propagation};
+use crate::mount_targets;
 use crate::rlimit;
+use crate::rootfs_dev::prepare_dev;
 use crate::seccomp;
+use crate::spec_faults::faults;
 
 /// What libcontainer gets.
 #[derive(Debug)]
@@ -30,9 +34,18 @@ pub(crate) struct NormalSpec {
     pub(crate) cgroup_path: PathBuf,
     /// The same as directories.
     pub(crate) cgroup: Cgroup,
+    /// What libcontainer does not get to see of the resources: all.
+    pub(crate) limits: Limits,
     /// The profile that hshim loads itself; none when there is none, or when libcontainer has to (see [`take_seccomp`]).
     pub(crate) seccomp: Option<LinuxSeccomp>,
+    /// The limits that hshim sets itself ([`rlimit::set`]).
+    pub(crate) rlimits: Vec<PosixRlimit>,
+    /// What hshim does in the container's mount namespace.
+    pub(crate) late_mounts: LateMounts,
 }
+
+/// Of the container's first process, when the specification names none (runc's).
+pub(crate) const UMASK: Mode = Mode::from_bits_truncate(0o022);
 
 /// Puts a bundle's specification into the form that libcontainer does right.
 pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId) -> anyhow::Result<NormalSpec> {
@@ -40,8 +53,11 @@ pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId) -> anyhow::Result<Nor
     let file = bundle.dir.join("config.json");
     anyhow::ensure!(faults.is_empty(), "{}: {}", file.display(), faults.join("; "));
     Validator::validate_spec(&bundle.spec).with_context(|| file.display().to_string())?;
-    refuse_symlinked_dev(&bundle.rootfs)?;
     let mut spec = bundle.spec.clone();
+    let mut mounts: Vec<Mount> = spec.mounts().iter().flatten().map(|mount| written_out(mount, &bundle.dir)).collect();
+    mount_targets::resolve(&bundle.rootfs, &mut mounts)?;
+    spec.set_mounts(Some(mounts));
+    prepare_dev(&bundle.rootfs, &spec)?;
     if let Some(root) = spec.root_mut() {
         root.set_path(bundle.rootfs.clone());
     }
@@ -49,7 +65,10 @@ pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId) -> anyhow::Result<Nor
     let cgroup = Cgroup::locate(&cgroup_path)?;
     if let Some(linux) = spec.linux_mut() {
         linux.set_cgroups_path(Some(cgroup_path.clone()));
+        linux.set_rootfs_propagation(linux.rootfs_propagation().as_deref().and_then(root_propagation));
     }
+    let limits = take_resources(&mut spec, &cgroup).with_context(|| file.display().to_string())?;
+    let late_mounts = LateMounts::take(&mut spec)?;
     let mounts = spec.mounts().iter().flatten().flat_map(|mount| replaced(mount, &cgroup)).collect();
     spec.set_mounts(Some(mounts));
     let no_new_privileges = spec.process().as_ref().and_then(|process| process.no_new_privileges());
@@ -57,99 +76,27 @@ pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId) -> anyhow::Result<Nor
         Some(linux) => take_seccomp(linux, no_new_privileges)?,
         None => None,
     };
-    if let Some(process) = spec.process_mut() {
-        normalise_process(process);
-    }
-    Ok(NormalSpec { spec, cgroup_path, cgroup, seccomp })
+    let rlimits = spec.process_mut().as_mut().map(normalise_process).unwrap_or_default();
+    Ok(NormalSpec { spec, cgroup_path, cgroup, limits, seccomp, rlimits, late_mounts })
 }
 
-/// Everything in a specification that cannot be honoured, each with its path.
-fn faults(spec: &Spec) -> Vec<String> {
-    let mut faults = Vec::new();
-    match spec.process() {
-        None => faults.push("process: is missing".to_owned()),
-        Some(process) => process_faults(process, &mut faults),
-    }
-    match spec.linux() {
-        None => faults.push("linux: is missing".to_owned()),
-        Some(linux) => linux_faults(linux, &mut faults),
-    }
-    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
-        let options = mount.options().iter().flatten();
-        for unsupported in options.filter(|option| ["idmap", "ridmap", "tmpcopyup"].contains(&option.as_str())) {
-            faults.push(format!("mounts[{index}].options: {unsupported} is not supported"));
-        }
-        if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-            faults.push(format!("mounts[{index}]: idmapped mounts are not supported"));
-        }
-    }
-    hook_faults(spec, &mut faults);
-    faults
+/// A mount with what libcontainer does not assume: a source, seen from the bundle, and an absolute destination.
+fn written_out(mount: &Mount, bundle: &Path) -> Mount {
+    let mut mount = mount.clone();
+    mount.set_destination(normal(mount.destination()));
+    let source = match mount.source().clone() {
+        Some(source) if is_bind(&mount) => bundle.join(source),
+        Some(source) => source,
+        None => PathBuf::from(mount.typ().clone().unwrap_or_else(|| "none".to_owned())),
+    };
+    mount.set_source(Some(source));
+    mount
 }
 
-fn hook_faults(spec: &Spec, faults: &mut Vec<String>) {
-    let Some(hooks) = spec.hooks() else { return };
-    let stages = [
-        ("createRuntime", hooks.create_runtime()),
-        ("createContainer", hooks.create_container()),
-        ("startContainer", hooks.start_container()),
-        ("poststart", hooks.poststart()),
-        ("poststop", hooks.poststop()),
-    ];
-    for (stage, hooks) in stages {
-        for (index, hook) in hooks.iter().flatten().enumerate().filter(|(_index, hook)| !hook.path().is_absolute()) {
-            faults.push(format!("hooks.{stage}[{index}].path: {:?} is not an absolute path", hook.path()));
-        }
-    }
-}
-
-fn process_faults(process: &Process, faults: &mut Vec<String>) {
-    if process.args().as_ref().is_none_or(Vec::is_empty) {
-        faults.push("process.args: cannot be empty".to_owned());
-    }
-    if !process.cwd().is_absolute() {
-        faults.push(format!("process.cwd: {:?} is not an absolute path", process.cwd()));
-    }
-    if process.selinux_label().as_ref().is_some_and(|label| !label.is_empty()) {
-        faults.push("process.selinuxLabel: SELinux is not supported".to_owned());
-    }
-    let wants_apparmor = process.apparmor_profile().as_ref().is_some_and(|profile| !profile.is_empty());
-    if wants_apparmor && !libcontainer::apparmor::is_enabled().unwrap_or(false) {
-        faults.push("process.apparmorProfile: AppArmor is not enabled on this machine".to_owned());
-    }
-}
-
-fn linux_faults(linux: &Linux, faults: &mut Vec<String>) {
-    if linux.mount_label().as_ref().is_some_and(|label| !label.is_empty()) {
-        faults.push("linux.mountLabel: SELinux is not supported".to_owned());
-    }
-    if linux.intel_rdt().is_some() {
-        faults.push("linux.intelRdt: is not supported".to_owned());
-    }
-    if linux.personality().as_ref().is_some_and(|personality| personality.flags().as_ref().is_some_and(|flags| !flags.is_empty()))
-    {
-        faults.push("linux.personality.flags: are not supported".to_owned());
-    }
-    if linux.seccomp().as_ref().is_some_and(seccomp::notifies) {
-        faults.push("linux.seccomp: SCMP_ACT_NOTIFY is not supported yet".to_owned());
-    }
-}
-
-/// L6: libcontainer makes device nodes and links below `<rootfs>/dev` from outside, so a symbolic link there would lead it
-/// out of the root file system.
-fn refuse_symlinked_dev(rootfs: &Path) -> anyhow::Result<()> {
-    let root = File::open(rootfs).with_context(|| format!("open the root file system {}", rootfs.display()))?;
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_BENEATH);
-    match openat2(&root, "dev", how) {
-        Ok(_) | Err(nix::Error::ENOENT) => Ok(()),
-        Err(nix::Error::ELOOP) => anyhow::bail!(
-            "{}: is a symbolic link, which would lead out of the container: the image must have a directory there",
-            rootfs.join("dev").display()
-        ),
-        Err(error) => Err(error).with_context(|| format!("open {}", rootfs.join("dev").display())),
-    }
+/// libcontainer understands the names without the `r`, and is recursive in any case. Absent means what runc does then.
+fn root_propagation(written: &str) -> Option<String> {
+    let name = written.strip_prefix('r').filter(|name| propagation(name).is_some()).unwrap_or(written);
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 /// L18: an absolute path without `..`, from the root of each hierarchy.
@@ -169,6 +116,15 @@ fn cgroup_path(written: Option<&Path>, id: &ContainerId) -> anyhow::Result<PathB
     }
     anyhow::ensure!(path != Path::new("/"), "linux.cgroupsPath: the root cgroup cannot be a container's");
     Ok(path)
+}
+
+/// L5, and what else libcontainer leaves out: device rules on cgroup v2, rdma, an update that means the same as the create.
+fn take_resources(spec: &mut Spec, cgroup: &Cgroup) -> anyhow::Result<Limits> {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone()).unwrap_or_default();
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_resources(None);
+    }
+    Limits::of_new(&resources, cgroup)
 }
 
 /// L4: on cgroup v1 libcontainer binds every hierarchy read-write, the host's root of `name=systemd` included. The
@@ -205,7 +161,8 @@ fn take_seccomp(linux: &mut Linux, no_new_privileges: Option<bool>) -> anyhow::R
     Ok(None)
 }
 
-fn normalise_process(process: &mut Process) {
+/// Returns the limits, taken out.
+fn normalise_process(process: &mut Process) -> Vec<PosixRlimit> {
     if process.no_new_privileges() == Some(false) {
         process.set_no_new_privileges(None);
     }
@@ -216,9 +173,9 @@ fn normalise_process(process: &mut Process) {
     if process.apparmor_profile().as_ref().is_some_and(String::is_empty) {
         process.set_apparmor_profile(None);
     }
-    if let Some(limits) = process.rlimits().as_ref().filter(|_| !may_raise_limits()) {
-        process.set_rlimits(Some(limits.iter().map(clamped).collect()));
-    }
+    let limits = process.rlimits().clone().unwrap_or_default();
+    process.set_rlimits(None);
+    if may_raise_limits() { limits } else { limits.iter().map(clamped).collect() }
 }
 
 /// L21: libcontainer leaves a set that is not written as it is, which is the caller's full one. Not written means empty.
@@ -300,21 +257,5 @@ mod tests {
                 assert!(set.as_ref().unwrap().is_empty());
             }
         }
-    }
-
-    #[test]
-    fn what_cannot_be_honoured_is_refused_all_at_once() {
-        let spec: Spec = serde_json::from_value(serde_json::json!({
-            "ociVersion": "1.0.2", "process": {"user": {"uid": 0, "gid": 0}, "args": [], "cwd": "x", "selinuxLabel": "a:b"},
-            "mounts": [{"destination": "/d", "options": ["idmap", "ro"]}],
-            "linux": {"mountLabel": "x", "intelRdt": {}}
-        }))
-        .unwrap();
-        let faults = faults(&spec);
-        let paths: Vec<&str> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();
-        assert_eq!(
-            paths,
-            ["process.args", "process.cwd", "process.selinuxLabel", "linux.mountLabel", "linux.intelRdt", "mounts[0].options"]
-        );
     }
 }

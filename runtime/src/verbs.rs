@@ -3,16 +3,20 @@
 mod checkpoint;
 mod create;
 mod delete;
-mod exec;
+mod events;
+pub(crate) mod exec;
 mod features;
 mod identity;
 mod kill;
 mod list;
+mod pause;
 mod ps;
+mod resume;
 mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -31,6 +35,10 @@ pub(crate) fn run(command: OciCommand, globals: &Globals) -> anyhow::Result<Exit
         OciCommand::State(args) => state::state(&args.id, globals),
         OciCommand::Kill(args) => kill::kill(&args, globals),
         OciCommand::Delete(args) => delete::delete(&args, globals),
+        OciCommand::Pause(args) => pause::pause(&args.id, globals),
+        OciCommand::Resume(args) => resume::resume(&args.id, globals),
+        OciCommand::Update(args) => update::update(&args, globals),
+        OciCommand::Events(args) => events::events(&args, globals),
         OciCommand::List(args) => list::list(&args, globals),
         OciCommand::Ps(args) => ps::ps(&args, globals),
         OciCommand::Spec(args) => spec::spec(&args),
@@ -43,7 +51,7 @@ pub(crate) fn run(command: OciCommand, globals: &Globals) -> anyhow::Result<Exit
 }
 
 /// Prints the one document of a verb. A closed pipe is the reader's wish and no error.
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

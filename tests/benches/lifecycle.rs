@@ -116,8 +116,9 @@ fn usual_profile() -> Option<Value> {
     let text = std::fs::read(PROFILE).ok()?;
     let profile: Value = serde_json::from_slice(&text).ok()?;
     let plain = |rule: &&Value| {
-        let needs = |key: &str| rule.pointer(key).and_then(Value::as_array).is_some_and(|list| !list.is_empty());
-        !needs("/includes/caps") && !needs("/includes/arches") && rule["action"] == "SCMP_ACT_ALLOW"
+        let needed = |key: &str| rule.pointer(key).and_then(Value::as_array).filter(|list| !list.is_empty());
+        let is_ours = needed("/includes/arches").is_none_or(|list| list.iter().any(|name| name == "amd64"));
+        is_ours && needed("/includes/caps").is_none() && rule["action"] == "SCMP_ACT_ALLOW"
     };
     let rules: Vec<Value> = profile["syscalls"].as_array()?.iter().filter(plain).map(rule).collect();
     let architectures = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"];

@@ -13,6 +13,7 @@ use crate::container::Container;
 use crate::container_id::ContainerId;
 use crate::creation::Creation;
 use crate::preserved_fds;
+use crate::supervision;
 
 use super::delete::{self, CgroupFate};
 use super::require_privilege;
@@ -23,6 +24,10 @@ pub(crate) fn create(args: &BundleArgs, globals: &Globals) -> anyhow::Result<()>
     preserved_fds::require_open(args.preserve_fds)?;
     let id: ContainerId = args.id.parse()?;
     let bundle = Bundle::open(&args.bundle)?;
+    if let Some(plan) = supervision::plan(args, &id, &bundle)? {
+        let launched = supervision::begin(plan, args, &bundle, globals)?;
+        return write_pid_file(args.pid_file.as_deref(), launched.shim);
+    }
     let console = console(args, &bundle, Terminal::HandedOn)?;
     let pidfd_socket = PidfdSocket::connect(args.pidfd_socket.as_deref())?;
     let creation = Creation::new(id.clone(), bundle, globals);

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use hshim_health::plan::PodPlan;
 use nix::sys::wait::waitpid;
 use nix::unistd::pipe;
 
@@ -17,10 +18,12 @@ use crate::container_id::ContainerId;
 use crate::creation::Creation;
 use crate::foreground::Foreground;
 use crate::preserved_fds;
+use crate::supervised_bundle::{self, SupervisedBundle};
+use crate::supervision;
 use crate::sys;
 
 use super::create::{self, Terminal, discard};
-use super::delete::{self, CgroupFate};
+use super::delete::{self, CgroupFate, Force};
 use super::{require_privilege, start};
 
 /// Performs `run`.
@@ -29,7 +32,52 @@ pub(crate) fn run(args: &RunArgs, globals: &Globals) -> anyhow::Result<ExitCode>
     preserved_fds::require_open(args.bundle.preserve_fds)?;
     let id: ContainerId = args.bundle.id.parse()?;
     let bundle = Bundle::open(&args.bundle.bundle)?;
+    if let Some(plan) = supervision::plan(&args.bundle, &id, &bundle)? {
+        return run_supervised(args, &id, plan, &bundle, globals);
+    }
     if args.detach { run_detached(args, id, bundle, globals) } else { run_in_foreground(args, id, bundle, globals) }
+}
+
+/// In the foreground too it is the shim that looks after the container: it goes on when this process is killed.
+fn run_supervised(
+    args: &RunArgs,
+    id: &ContainerId,
+    plan: PodPlan,
+    bundle: &Bundle,
+    globals: &Globals,
+) -> anyhow::Result<ExitCode> {
+    let foreground = if args.detach { None } else { Some(Foreground::take()?) };
+    let launched = supervision::begin(plan, &args.bundle, bundle, globals)?;
+    let supervised = SupervisedBundle::find(&globals.root, id).context("its supervisor has gone again")?;
+    let begun = create::write_pid_file(args.bundle.pid_file.as_deref(), launched.shim).and_then(|()| supervised.start());
+    begun.inspect_err(|_error| discard_supervised(id, globals))?;
+    let Some(foreground) = foreground else { return Ok(ExitCode::SUCCESS) };
+    let code = wait_supervised(&foreground, &supervised, id)?;
+    if !args.keep {
+        delete::delete_supervised(&supervised, id, Force::No, globals)?;
+    }
+    Ok(ExitCode::from(code))
+}
+
+/// Until its final end.
+fn wait_supervised(foreground: &Foreground, supervised: &SupervisedBundle, id: &ContainerId) -> anyhow::Result<u8> {
+    let gone = || format!("the supervisor of {id} is gone, its container goes on without one: hshim delete --force {id} ends it");
+    let mut client = supervised.awaited()?.with_context(gone)?;
+    foreground.wait_for(client.as_fd(), |signal| {
+        // One that comes when it has just ended has nothing to reach.
+        supervised.kill(signal, false).map(drop).or_else(|error| {
+            log::debug!("forward signal {signal}: {error:#}");
+            Ok(())
+        })
+    })?;
+    supervised_bundle::exit_code(&client.receive().with_context(gone)?)
+}
+
+fn discard_supervised(id: &ContainerId, globals: &Globals) {
+    let Some(supervised) = SupervisedBundle::find(&globals.root, id) else { return };
+    if let Err(error) = delete::delete_supervised(&supervised, id, Force::Yes, globals) {
+        log::warn!("delete {id} after a failed run: {error:#}");
+    }
 }
 
 fn run_detached(args: &RunArgs, id: ContainerId, bundle: Bundle, globals: &Globals) -> anyhow::Result<ExitCode> {

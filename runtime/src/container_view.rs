@@ -1,0 +1,117 @@
+//! What the finished container shows, looked at from outside before anybody is told that it is there.
+//!
+//! libcontainer masks paths and makes them read-only by name. A name may have led elsewhere at that moment: a symbolic link in a volume
+//! that another container exchanges, a `/dev/null` that is none (CVE-2025-31133, CVE-2025-52881, GHSA-3q8j-pf29-vwv8). So each is opened
+//! again through the init process' root directory, below it and through no magic link, and the descriptor is asked what it is:
+//! a name can be redirected, a descriptor cannot. A container that does not show what was asked for is not handed out.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::Context;
+use libcontainer::oci_spec::runtime::{Mount, Spec};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{SFlag, fstat, major, minor};
+use nix::sys::statfs::fstatfs;
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+
+use crate::late_mounts::normal;
+
+/// `TMPFS_MAGIC`, `PROC_SUPER_MAGIC` and `SYSFS_MAGIC` of linux/magic.h.
+const TMPFS: u64 = 0x0102_1994;
+const PROC: u64 = 0x9fa0;
+const SYSFS: u64 = 0x6265_6572;
+
+/// Compares what the container of this waiting init process shows with what its specification asks for.
+pub(crate) fn verify(spec: &Spec, init: i32) -> anyhow::Result<()> {
+    let root = File::open(format!("/proc/{init}/root")).context("open the container's root directory")?;
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        verify_kernel_mount(&root, mount).with_context(|| format!("mounts[{index}]"))?;
+    }
+    let Some(linux) = spec.linux() else { return Ok(()) };
+    for path in linux.masked_paths().iter().flatten() {
+        verify_path(&root, path, is_masked, "masked").context("linux.maskedPaths")?;
+    }
+    for path in linux.readonly_paths().iter().flatten() {
+        verify_path(&root, path, is_read_only, "read-only").context("linux.readonlyPaths")?;
+    }
+    Ok(())
+}
+
+fn verify_path(root: &File, path: &str, holds: fn(&OwnedFd) -> nix::Result<bool>, what: &str) -> anyhow::Result<()> {
+    let Some(opened) = open(root, Path::new(path))? else { return Ok(()) };
+    let holds = holds(&opened).with_context(|| format!("look at {path}"))?;
+    anyhow::ensure!(holds, "{path} of the container is not {what}: something led libcontainer elsewhere");
+    Ok(())
+}
+
+/// Where /proc and /sys are to be, there they are: what is written to them would go elsewhere otherwise.
+fn verify_kernel_mount(root: &File, mount: &Mount) -> anyhow::Result<()> {
+    let wanted = match mount.typ().as_deref() {
+        Some("proc") => PROC,
+        Some("sysfs") => SYSFS,
+        _ => return Ok(()),
+    };
+    let path = mount.destination();
+    let found = open(root, path)?.map(|opened| magic(&opened)).transpose()?;
+    anyhow::ensure!(found == Some(wanted), "{} of the container is something else than was asked for", path.display());
+    Ok(())
+}
+
+/// None when there is nothing of that name, as nothing is masked then.
+fn open(root: &File, path: &Path) -> anyhow::Result<Option<OwnedFd>> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    match openat2(root.as_fd(), &normal(path), how) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("open {} of the container", path.display())),
+    }
+}
+
+/// An empty read-only tmpfs, or the null device.
+fn is_masked(opened: &OwnedFd) -> nix::Result<bool> {
+    let stat = fstat(opened)?;
+    if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFCHR {
+        return Ok((major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3));
+    }
+    Ok(magic(opened)? == TMPFS && is_read_only(opened)?)
+}
+
+fn is_read_only(opened: &OwnedFd) -> nix::Result<bool> {
+    Ok(fstatvfs(opened)?.flags().contains(FsFlags::ST_RDONLY))
+}
+
+fn magic(opened: &OwnedFd) -> nix::Result<u64> {
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "signed in glibc, unsigned in musl"
+    )]
+    Ok(fstatfs(opened)?.filesystem_type().0 as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ordinary_file_or_directory_is_no_mask() {
+        let root = File::open("/").unwrap();
+        for path in ["/etc", "/etc/passwd", "/dev/zero"] {
+            assert!(!is_masked(&open(&root, Path::new(path)).unwrap().unwrap()).unwrap(), "{path}");
+        }
+        assert!(is_masked(&open(&root, Path::new("/dev/null")).unwrap().unwrap()).unwrap());
+        assert!(open(&root, Path::new("/no/such")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_path_through_a_magic_link_is_refused() {
+        let root = File::open("/").unwrap();
+        assert!(open(&root, Path::new("/proc/self/cwd")).is_err());
+    }
+}
