@@ -79,8 +79,13 @@ fn process_faults(process: &Process, faults: &mut Vec<String>) {
         faults.push(format!("process.cwd: {:?} is not an absolute path", process.cwd()));
     }
     user_faults(process, faults);
+    let mut types = Vec::new();
     for limit in process.rlimits().iter().flatten() {
         limit_faults(limit, faults);
+        if types.contains(&limit.typ()) {
+            faults.push(format!("process.rlimits: {} is written twice", limit.typ()));
+        }
+        types.push(limit.typ());
     }
     if process.oom_score_adj().is_some_and(|score| !(-1000..=1000).contains(&score)) {
         faults.push("process.oomScoreAdj: is not between -1000 and 1000".to_owned());
