@@ -35,6 +35,7 @@ use crate::start_fifo::StartFifo;
 use crate::state_file::{StateFile, VERSION};
 use crate::supervised_bundle::SupervisedBundle;
 use crate::sys;
+use crate::working_directory;
 
 /// A container to be made.
 pub(crate) struct Creation {
@@ -112,6 +113,7 @@ impl Creation {
         let identity = identity::of_process(&self.bundle.spec, &self.bundle.rootfs, &cache)?;
         identity::store(&identity, &layout::enter_identity(&self.root, self.id.as_str()))?;
         let filter = seccomp.as_ref().map(|profile| cache.filter(profile)).transpose()?;
+        working_directory::make(&self.bundle.spec, &self.bundle.rootfs)?;
         let placeholder = limits.create_cgroup(&cgroup, self.id.as_str())?;
         cgroup.join_what_libcontainer_leaves_out()?;
         let process = self.bundle.spec.process().as_ref();

@@ -46,6 +46,7 @@ mod supervision;
 mod sys;
 mod table;
 mod verbs;
+mod working_directory;
 
 use std::io::Write;
 use std::process::ExitCode;
