@@ -407,6 +407,33 @@ pub(crate) struct EventsArgs {
     pub(crate) stats: bool,
 }
 
+impl ExecArgs {
+    /// As if no flag was given.
+    pub(crate) fn of(id: String) -> Self {
+        Self {
+            console_socket: None,
+            pidfd_socket: None,
+            cwd: None,
+            env: Vec::new(),
+            tty: false,
+            user: None,
+            additional_gids: Vec::new(),
+            process: None,
+            detach: false,
+            pid_file: None,
+            process_label: None,
+            apparmor: None,
+            no_new_privs: false,
+            cap: Vec::new(),
+            preserve_fds: 0,
+            cgroup: Vec::new(),
+            ignore_paused: false,
+            id,
+            command: Vec::new(),
+        }
+    }
+}
+
 /// `list`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ListArgs {

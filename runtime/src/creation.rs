@@ -35,6 +35,7 @@ use crate::start_fifo::StartFifo;
 use crate::state_file::{StateFile, VERSION};
 use crate::supervised_bundle::SupervisedBundle;
 use crate::sys;
+use crate::working_directory;
 
 /// A container to be made.
 pub(crate) struct Creation {
@@ -112,11 +113,12 @@ impl Creation {
         let identity = identity::of_process(&self.bundle.spec, &self.bundle.rootfs, &cache)?;
         identity::store(&identity, &layout::enter_identity(&self.root, self.id.as_str()))?;
         let filter = seccomp.as_ref().map(|profile| cache.filter(profile)).transpose()?;
+        working_directory::make(&self.bundle.spec, &self.bundle.rootfs)?;
         let placeholder = limits.create_cgroup(&cgroup, self.id.as_str())?;
         let membership = cgroup.join_what_libcontainer_leaves_out()?;
         let process = self.bundle.spec.process().as_ref();
         let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
-        let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, env);
+        let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, rlimits.clone(), env);
         let builder = InitBuilder {
             id: &self.id,
             dir: &self.dir,
@@ -138,7 +140,7 @@ impl Creation {
         let init = sys::pidfd_open(pid).context("open the init process")?;
         late_mounts.perform(init.as_fd())?;
         container_view::verify(&self.bundle.spec, pid)?;
-        rlimit::set(&rlimits, pid)?;
+        rlimit::raise(&rlimits, pid)?;
         limits.write_before_start(&cgroup)?;
         state.init = Some(ProcessIdentity::of(pid).with_context(|| format!("identify the init process {pid}"))?);
         state.store(&self.dir)?;

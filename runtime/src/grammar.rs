@@ -69,6 +69,13 @@ pub(crate) fn resolve(mut args: Vec<OsString>) -> Resolved {
     Resolved { args, world }
 }
 
+/// A text about the command line, with the verbs as the user types them.
+pub(crate) fn as_typed(text: &str) -> String {
+    SHARED.iter().fold(text.to_owned(), |text, shared| {
+        text.replace(&format!("hshim {}", shared.operator), &format!("hshim {}", shared.verb))
+    })
+}
+
 /// `delete pods NAME`.
 fn names_pods(args: &[OsString], operand: usize, verb: &str) -> bool {
     let word = args.get(operand).and_then(|word| word.to_str()).unwrap_or_default();

@@ -46,7 +46,9 @@ mod supervision;
 mod sys;
 mod table;
 mod verbs;
+mod working_directory;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -64,6 +66,8 @@ const EXEC_FAILURE: u8 = 255;
 
 fn main() -> ExitCode {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    // A caller that ignores it would take the exit codes of our children away.
+    sys::default_signals(libc::SIGCHLD..=libc::SIGCHLD);
     let sealed = sealed_executable::seal(&args);
     let resolved = grammar::resolve(args);
     let cli = match Cli::try_parse_from(&resolved.args) {
@@ -89,9 +93,10 @@ fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
 fn wrong_usage(error: &clap::Error, resolved: &grammar::Resolved) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         // A closed pipe is the reader's wish.
-        return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        drop(write!(std::io::stdout(), "{}", grammar::as_typed(&error.render().to_string())));
+        return ExitCode::SUCCESS;
     }
-    let text = error.render().to_string();
+    let text = grammar::as_typed(&error.render().to_string());
     logging::start_for_wrong_usage(&resolved.args);
     logging::report(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
     ExitCode::from(if resolved.world == World::Oci { FAILURE } else { WRONG_USAGE })

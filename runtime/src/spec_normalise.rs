@@ -39,7 +39,7 @@ pub(crate) struct NormalSpec {
     pub(crate) limits: Limits,
     /// The profile that hshim loads itself; none when there is none, or when libcontainer has to (see [`take_seccomp`]).
     pub(crate) seccomp: Option<LinuxSeccomp>,
-    /// The limits that hshim sets itself ([`rlimit::set`]).
+    /// The limits that hshim sets itself ([`rlimit::raise`]).
     pub(crate) rlimits: Vec<PosixRlimit>,
     /// What hshim does in the container's mount namespace.
     pub(crate) late_mounts: LateMounts,

@@ -9,16 +9,18 @@ use anyhow::Context;
 use hshim_health::columns::status_word;
 use hshim_health::control::{Reply, Request, WITHOUT_SUPERVISION};
 use hshim_health::layout::{self, SupervisionDir};
-use hshim_health::record::{StatusFile, Supervision, VERSION};
 use hshim_health::status::{ContainerState, PodPhase, PodStatus, WaitingReason};
 use jiff::Timestamp;
 
 use crate::container_id::ContainerId;
 use crate::container_lock::ContainerLock;
+use crate::operator::{pod_records, pod_view};
 use crate::shim_client::{AskError, ShimClient};
 use crate::shim_process;
 
-/// How long the shim may take to end a killed container and to clear it away.
+/// How long the shim may take to answer what it answers at once.
+const PROMPT: Duration = Duration::from_secs(10);
+/// How long it may take to end a killed container and to clear it away.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What is shown when nobody looks after it any more.
 pub(crate) const UNSUPERVISED: &str = "Unsupervised";
@@ -76,7 +78,7 @@ impl SupervisedBundle {
     /// Has its shim send a signal. False when there is no shim any more.
     pub(crate) fn kill(&self, signal: i32, all: bool) -> anyhow::Result<bool> {
         let Some(mut client) = ShimClient::connect(&self.dir)? else { return Ok(false) };
-        client.set_patience(Some(PATIENCE))?;
+        client.set_patience(Some(PROMPT))?;
         match client.ask(&Request::Kill { signal, all }) {
             Ok(_done) => Ok(true),
             Err(AskError::Refused(message)) => anyhow::bail!("{message}: {}", self.id),
@@ -120,7 +122,7 @@ impl SupervisedBundle {
 
     fn ask_to_delete(&self) -> anyhow::Result<bool> {
         let Some(mut client) = ShimClient::connect(&self.dir)? else { return Ok(false) };
-        client.set_patience(Some(PATIENCE))?;
+        client.set_patience(Some(PROMPT))?;
         client.ask(&Request::Delete { grace: None })?;
         anyhow::ensure!(client.closes_within(PATIENCE)?, "its shim has not cleared it away within {} s", PATIENCE.as_secs());
         anyhow::ensure!(!self.dir.0.exists(), "its shim could not clear everything away: {}", self.said());
@@ -155,19 +157,11 @@ impl SupervisedBundle {
 
     /// How it stands.
     pub(crate) fn standing(&self) -> anyhow::Result<Standing> {
-        let bundle = read::<Supervision>(&self.dir.supervision())?;
-        let bundle = bundle.and_then(|supervision| supervision.launches.into_iter().next()).map(|launch| launch.bundle);
-        let status = read::<StatusFile>(&self.dir.status())?;
-        if let Some(file) = &status {
-            anyhow::ensure!(
-                file.version == VERSION,
-                "{}: version {} is of another hshim than this one",
-                self.dir.status().display(),
-                file.version
-            );
-        }
+        let launches = pod_records::supervision(&self.dir)?.map(|supervision| supervision.launches).unwrap_or_default();
+        let bundle = launches.into_iter().next().map(|launch| launch.bundle);
+        let status = pod_view::status(&self.dir)?;
         let supervised = shim_process::find(&self.dir)?.is_some();
-        Ok(standing(status.map(|file| file.status).as_ref(), supervised, bundle))
+        Ok(standing(status.as_ref(), supervised, bundle))
     }
 }
 
@@ -190,14 +184,6 @@ fn is_between_lives(status: &PodStatus<Timestamp>) -> bool {
         ContainerState::Waiting { reason: WaitingReason::ContainerCreating, .. } => container.last_termination.is_some(),
         ContainerState::Waiting { .. } | ContainerState::Terminated(_) => true,
     })
-}
-
-fn read<T: serde::de::DeserializeOwned>(file: &Path) -> anyhow::Result<Option<T>> {
-    match fs::read(file) {
-        Ok(text) => serde_json::from_slice(&text).map(Some).with_context(|| format!("understand {}", file.display())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("read {}", file.display())),
-    }
 }
 
 /// The code of the answer to `Wait`.

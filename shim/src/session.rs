@@ -112,7 +112,8 @@ fn begin(dir: &SupervisionDir) -> Result<Supervision, SessionError> {
     if plans == launches { Ok(supervision) } else { Err(SessionError::Launches { path, plans, launches }) }
 }
 
-fn stand_alone() -> nix::Result<()> {
+/// Away from whoever started this process: a session, no signals, the parent of orphans.
+pub(crate) fn stand_alone() -> nix::Result<()> {
     sys::close_others_on_exec();
     sys::without_huge_pages();
     match nix::unistd::setsid() {

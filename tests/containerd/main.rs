@@ -12,4 +12,18 @@
 )]
 #![allow(missing_docs, unreachable_pub, unused_crate_dependencies, reason = "a test program")]
 
+mod annotations;
+mod api;
+mod crowd;
+mod event_stream;
+mod events;
+mod io;
+mod pods;
+mod restarts;
+mod streams;
+mod supervised;
+mod supervised_pods;
+mod supervised_weather;
 mod tasks;
+mod terminal;
+mod weather;

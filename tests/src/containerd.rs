@@ -14,6 +14,7 @@ mod ctr;
 mod daemon;
 mod grpc;
 mod leftovers;
+mod meter;
 mod protobuf;
 mod shim;
 mod websocket;
@@ -24,6 +25,7 @@ pub use cri::{Container, ContainerRequest, ContainerStatus, Cri, ExecResult, Pod
 pub use ctr::Task;
 pub use daemon::{Daemon, IMAGE, Setting, runtime, supervises};
 pub use grpc::{Grpc, Refusal};
+pub use meter::Meter;
 pub use protobuf::{Fields, Message};
 pub use shim::{Shim, shims_below};
 pub use websocket::{Channel, WebSocket};

@@ -4,9 +4,13 @@
 //! `#[command(name = "pod-exec", bin_name = "hshim exec", hide = true)]`: [`crate::grammar`] puts these names in place of the
 //! plain ones when an argument like `pod/NAME` says that the operator's meaning is wanted.
 
+mod view;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+
+pub(crate) use view::{EventFormat, EventsArgs, GetArgs, LogsArgs, ObjectFormat, OnePodArgs, PodExecArgs, RestartArgs};
 
 /// The verbs of the operator.
 #[derive(Debug, Subcommand)]
@@ -23,6 +27,23 @@ pub(crate) enum OperatorCommand {
     Image(ImageCommand),
     /// Print a completion script for a shell.
     Completion(CompletionArgs),
+
+    /// Show pods.
+    Get(GetArgs),
+    /// Show everything about a pod.
+    Describe(OnePodArgs),
+    /// Print what a container wrote.
+    Logs(LogsArgs),
+    /// Show what happened to pods.
+    #[command(name = "pod-events", bin_name = "hshim events", hide = true)]
+    Events(EventsArgs),
+    /// Say in words how a pod's containers are and why they were restarted.
+    Why(OnePodArgs),
+    /// Run a command in a container of a pod.
+    #[command(name = "pod-exec", bin_name = "hshim exec", hide = true)]
+    Exec(PodExecArgs),
+    /// Stop containers of a pod and start them again, without back-off.
+    Restart(RestartArgs),
 }
 
 /// `apply`.

@@ -25,6 +25,21 @@ use crate::sys;
 use super::create::write_pid_file;
 use super::require_privilege;
 
+/// The command is not there, or cannot be executed.
+#[derive(Debug, thiserror::Error)]
+#[error("unable to start container process: {message}")]
+pub(crate) struct NotExecuted {
+    message: String,
+    errno: i32,
+}
+
+impl NotExecuted {
+    /// It is not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.errno == libc::ENOENT
+    }
+}
+
 /// Performs `exec`.
 pub(crate) fn exec(args: &ExecArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
     require_privilege(globals)?;
@@ -164,7 +179,7 @@ fn command(entered: &Entered, process: &ExecProcess) -> anyhow::Result<i32> {
         Report::Running { pid } => Ok(i32::try_from(pid)?),
         Report::CouldNotExec { errno, .. } => {
             let name = process.argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            anyhow::bail!("unable to start container process: {}", not_executed(&name, nix::Error::from_raw(errno)))
+            Err(NotExecuted { message: not_executed(&name, nix::Error::from_raw(errno)), errno }.into())
         }
         Report::CouldNotEnter { step, errno, .. } => anyhow::bail!(
             "unable to start container process: {}: {}",

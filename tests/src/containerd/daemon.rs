@@ -134,10 +134,12 @@ impl Daemon {
         Pid::from_raw(self.process.as_ref().unwrap().id().cast_signed())
     }
 
-    /// What it has logged, and its shims through it.
+    /// What it has logged, and its shims through it; the list of its plugins is left out.
     #[must_use]
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.home.join("containerd.log")).unwrap_or_default()).into_owned()
+        let log = fs::read(self.home.join("containerd.log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        log.lines().filter(|line| !line.contains("loading plugin")).flat_map(|line| [line, "\n"]).collect()
     }
 
     /// The socket that a shim of task or pod `id` listens on: containerd's scheme.

@@ -61,7 +61,7 @@ impl Leftovers<'_> {
             let named = command_line(*pid).iter().any(|word| word.contains(home));
             named || fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(&cgroup))
         };
-        processes().into_iter().filter(|pid| !own.contains(&Some(*pid)) && ours(pid) && !is_zombie(*pid)).collect()
+        processes().into_iter().filter(|pid| !own.contains(&Some(*pid)) && ours(pid) && !is_ours_or_dead(*pid)).collect()
     }
 
     fn mounts(&self) -> Vec<String> {
@@ -91,7 +91,7 @@ impl Leftovers<'_> {
         let namespace = self.daemon.namespace();
         let bundles =
             ["state", "root"].map(|place| self.daemon.home().join(place).join("io.containerd.runtime.v2.task").join(namespace));
-        let of_runtimes = ["/run/containerd/runc", "/run/hshim"].map(|root| Path::new(root).join(namespace));
+        let of_runtimes = ["/run/containerd/runc", "/run/hshim/containerd"].map(|root| Path::new(root).join(namespace));
         let directories = bundles.into_iter().chain(of_runtimes).filter_map(|directory| fs::read_dir(directory).ok());
         let entries = directories.flatten().flatten().map(|entry| entry.path());
         let known = |path: &PathBuf| {
@@ -113,7 +113,10 @@ pub(super) fn comes_true(mut condition: impl FnMut() -> bool) -> bool {
     condition()
 }
 
-fn is_zombie(pid: i32) -> bool {
+/// A zombie, which holds nothing, or a command of the test itself, which ends with it.
+fn is_ours_or_dead(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('Z'))
+    let mut fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+    let (state, parent) = (fields.next(), fields.next());
+    state.is_none_or(|state| state == "Z") || parent == Some(std::process::id().to_string().as_str())
 }

@@ -114,7 +114,7 @@ impl Fields {
             Value::Number(number) if *it == field => Some(*number),
             Value::Number(_) | Value::Bytes(_) => None,
         });
-        numbers.last().map_or(0, u64::cast_signed)
+        { numbers }.next_back().map_or(0, u64::cast_signed)
     }
 
     /// All values of a field that has a length.

@@ -174,14 +174,27 @@ impl LayerRoot {
         let spelled = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         match openat2(&self.0, spelled, how) {
             Ok(directory) => Ok(directory),
-            Err(Errno::ENOENT) if !path.as_os_str().is_empty() => {
-                let place = self.place(path)?;
-                mkdirat(&place.parent, place.name.as_os_str(), Mode::from_bits_truncate(0o755))
-                    .with_context(|| format!("make the directory {}", path.display()))?;
-                Ok(openat2(&self.0, path, how)?)
+            Err(Errno::ENOENT | Errno::ENOTDIR) if !path.as_os_str().is_empty() => {
+                self.make_parent(path)?;
+                openat2(&self.0, path, how).with_context(|| format!("open the directory {}", path.display()))
             }
             Err(errno) => Err(errno).with_context(|| format!("open the directory {}", path.display())),
         }
+    }
+
+    fn make_parent(&self, path: &Path) -> anyhow::Result<()> {
+        let place = self.place(path)?;
+        let found = place.metadata()?;
+        let was_white_out = found.as_ref().is_some_and(is_white_out);
+        if let Some(found) = found {
+            anyhow::ensure!(was_white_out, "{} is not a directory", path.display());
+            place.clear(&found)?;
+        }
+        mkdirat(&place.parent, place.name.as_os_str(), Mode::from_bits_truncate(0o755))
+            .with_context(|| format!("make the directory {}", path.display()))?;
+        // Not by the umask of whoever called.
+        fchmodat(&place.parent, place.name.as_os_str(), Mode::from_bits_truncate(0o755), FchmodatFlags::FollowSymlink)?;
+        if was_white_out { self.make_opaque(path) } else { Ok(()) }
     }
 }
 
