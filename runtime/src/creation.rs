@@ -135,7 +135,8 @@ impl Creation {
             session_keyring::join(self.id.as_str())?;
         }
         let pid = builder.build(executor)?;
-        drop((placeholder, membership));
+        drop(placeholder);
+        membership.keep();
         // It waits for `start`, and is this process' child: its id is nobody else's.
         let init = sys::pidfd_open(pid).context("open the init process")?;
         late_mounts.perform(init.as_fd())?;

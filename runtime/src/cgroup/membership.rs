@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use super::{Cgroup, CgroupDir, HierarchyKind};
 
-/// Until it is dropped this process is in a container's cgroup, in the hierarchies that libcontainer leaves out.
+/// Until it is dropped, or for good, this process is in a container's cgroup, in the hierarchies that libcontainer leaves out.
 #[derive(Debug)]
 pub(crate) struct Membership {
     /// Files that take it back to where it was.
@@ -45,7 +45,9 @@ fn member_file(dir: &CgroupDir) -> Option<&'static str> {
 fn former_dir(dir: &CgroupDir, cgroups: &str) -> PathBuf {
     let is_meant = |options: &str| match dir.kind {
         HierarchyKind::Unified => options.is_empty(),
-        HierarchyKind::Named | HierarchyKind::Freezer | HierarchyKind::Controllers => dir.options.iter().any(|option| option == options),
+        HierarchyKind::Named | HierarchyKind::Freezer | HierarchyKind::Controllers => {
+            dir.options.iter().any(|option| option == options)
+        }
     };
     let paths = cgroups.lines().filter_map(|line| {
         let (options, path) = line.split_once(':')?.1.split_once(':')?;
@@ -55,8 +57,15 @@ fn former_dir(dir: &CgroupDir, cgroups: &str) -> PathBuf {
     dir.mount_point.join(path.trim_start_matches('/'))
 }
 
+impl Membership {
+    /// Stays: the process that makes a container ends soon, and going back would cost milliseconds.
+    pub(crate) fn keep(mut self) {
+        self.back.clear();
+    }
+}
+
 impl Drop for Membership {
-    /// Right after joining, so the lock that `cgroup.procs` takes is still cheap.
+    /// Goes back; for `cgroup.procs` that is one wait for all processors more (7 to 16 ms).
     fn drop(&mut self) {
         for file in &self.back {
             if let Err(error) = fs::write(file, "0") {
