@@ -80,7 +80,10 @@ fn attack_annotations(dice: &mut Dice, time: Duration) -> u64 {
             annotations.insert(key, value);
         }
         if let Err(faults) = annotation::task("web", &annotations) {
-            assert!(!faults.0.is_empty() && faults.0.iter().all(|fault| fault.path.starts_with("annotations[")), "{annotations:?}");
+            assert!(
+                !faults.0.is_empty() && faults.0.iter().all(|fault| fault.path.starts_with("annotations[")),
+                "{annotations:?}"
+            );
         }
         done += 1;
     }

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::messages::*;
-use crate::shim::{Done, Scene, Shim, cannot_run, launch, runtimes, shim_path, until, write_bundle};
+use crate::shim::{Done, Scene, Shim, call, cannot_run, launch, runtimes, shim_path, until, write_bundle};
 use crate::wire::Message;
 
 const GROUP: (&str, &str) = ("io.kubernetes.cri.sandbox-id", "pod");
@@ -83,7 +83,10 @@ async fn an_older_containerd_reads_a_bare_address_whatever_it_sends() {
     );
     let (bare, mut all) = (id, shim);
     let first = std::mem::replace(&mut all.id, bare);
+    let client = ttrpc::asynchronous::Client::connect(&address).await.unwrap();
+    let connected: ConnectResponse = call(&client, "containerd.task.v2.Task", "Connect", &all.process("")).await.unwrap();
     let pid = all.shim_pid().unwrap();
+    assert_eq!(connected.shim_pid, pid);
     kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM).unwrap();
     until("it has ended", || all.shim_pid().is_none()).await;
     assert!(!Path::new(address.trim_start_matches("unix://")).exists());
