@@ -79,13 +79,14 @@ fn a_pod_is_stopped_while_its_container_backs_off() {
     let pod = daemon.cri().run_pod(&PodRequest { name: "pod", annotations: &[ALWAYS, LONG], ..Default::default() });
     let container =
         daemon.cri().run(&pod, &ContainerRequest { name: "app", command: &["sh", "-c", FAILING], ..Default::default() });
-    until("it has failed", || lives(&log(&container)) == 1);
+    // As the kubelet, the shim restarts once without a back-off.
+    until("it has failed twice", || lives(&log(&container)) == 2);
     daemon.crash();
     daemon.serve();
     let cri = daemon.cri();
     assert_eq!(cri.status(&container).state, "RUNNING");
     cri.stop(&container, 30);
-    assert_eq!((cri.status(&container).state, cri.status(&container).exit_code, lives(&log(&container))), ("EXITED", 3, 1));
+    assert_eq!((cri.status(&container).state, cri.status(&container).exit_code, lives(&log(&container))), ("EXITED", 3, 2));
     cri.remove_pod(&pod);
     daemon.finish();
 }
