@@ -90,7 +90,8 @@ fn a_terminal_goes_on_too() {
     let annotations: Vec<&str> = annotations.iter().map(String::as_str).collect();
     let script = "touch /tmp/ok; echo begins with $(stty size); while read line; do echo got $line; stty size; done";
     let image = hshim_tests::containerd::IMAGE;
-    let fixed = [&["run", "--rm", "--tty", "--runtime", daemon.runtime()], annotations.as_slice(), &[image, "c1", "sh", "-c", script]];
+    let fixed =
+        [&["run", "--rm", "--tty", "--runtime", daemon.runtime()], annotations.as_slice(), &[image, "c1", "sh", "-c", script]];
     let mut terminal = crate::terminal::Terminal::start(&daemon, &fixed.concat());
     terminal.shows("begins with");
     let first = daemon.task("c1").unwrap();
