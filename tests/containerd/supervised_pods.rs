@@ -19,7 +19,7 @@ fn one_container_is_made_healthy_again_while_its_neighbours_run_on() {
     let Some(mut daemon) = Daemon::start(Setting::Cri) else { return };
     // Of the pod, as a user writes it in its metadata, and of the container, as a device plugin may.
     let annotations = [("web.hshim.dev/livenessProbe", LIVENESS.1), ("web.hshim.dev/supervision", QUICK.1)];
-    let pod = daemon.cri().run_pod(&PodRequest { name: "pod", network: true, annotations: &annotations });
+    let pod = daemon.cri().run_pod(&PodRequest { name: "pod", network: true, annotations: &annotations, ..Default::default() });
     let ticking = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.1; done";
     let neighbour =
         daemon.cri().run(&pod, &ContainerRequest { name: "neighbour", command: &["sh", "-c", ticking], ..Default::default() });
