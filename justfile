@@ -49,3 +49,7 @@ doc: native
 # Put the programs where an installed hshim has them: DESTDIR and PREFIX are honoured.
 install: release
     tests/install {{ release }}
+
+# The benches of docs/limits.md with release programs, e.g. `just bench lifecycle`; without a name all of them.
+bench NAME="all": release
+    tests/bench {{ release }} {{ NAME }}

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 
 use crate::atomic_file;
 use crate::bundle::Bundle;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{BundleArgs, Globals};
 use crate::container_id::ContainerId;
 use crate::container_lock::ContainerLock;
@@ -35,6 +35,7 @@ use crate::start_fifo::StartFifo;
 use crate::state_file::{StateFile, VERSION};
 use crate::supervised_bundle::SupervisedBundle;
 use crate::sys;
+use crate::working_directory;
 
 /// A container to be made.
 pub(crate) struct Creation {
@@ -42,18 +43,20 @@ pub(crate) struct Creation {
     bundle: Bundle,
     root: PathBuf,
     dir: PathBuf,
+    driver: Driver,
 }
 
 impl Creation {
     /// Of a container with this name from this bundle.
     pub(crate) fn new(id: ContainerId, bundle: Bundle, globals: &Globals) -> Self {
-        Self { dir: layout::container_dir(&globals.root, id.as_str()), root: globals.root.clone(), id, bundle }
+        let driver = if globals.uses_systemd() { Driver::Systemd } else { Driver::Files };
+        Self { dir: layout::container_dir(&globals.root, id.as_str()), root: globals.root.clone(), id, bundle, driver }
     }
 
     /// Makes it and returns the process id of its init, which is this process' child. Nothing is left when it fails.
     pub(crate) fn create(self, args: &BundleArgs, console: Option<BorrowedFd<'_>>) -> anyhow::Result<i32> {
         sealed_executable::require_sealed()?;
-        let normal = spec_normalise::normalise(&self.bundle, &self.id)?;
+        let normal = spec_normalise::normalise(&self.bundle, &self.id, self.driver)?;
         self.make_dir()?;
         let created = ContainerLock::create(&self.dir).and_then(|lock| {
             let cgroup = normal.cgroup.clone();
@@ -110,12 +113,12 @@ impl Creation {
         let identity = identity::of_process(&self.bundle.spec, &self.bundle.rootfs, &cache)?;
         identity::store(&identity, &layout::enter_identity(&self.root, self.id.as_str()))?;
         let filter = seccomp.as_ref().map(|profile| cache.filter(profile)).transpose()?;
-        cgroup.create()?;
-        limits.write_before_join(&cgroup)?;
+        working_directory::make(&self.bundle.spec, &self.bundle.rootfs)?;
+        let placeholder = limits.create_cgroup(&cgroup, self.id.as_str())?;
         cgroup.join_what_libcontainer_leaves_out()?;
         let process = self.bundle.spec.process().as_ref();
         let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
-        let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, env);
+        let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, rlimits.clone(), env);
         let builder = InitBuilder {
             id: &self.id,
             dir: &self.dir,
@@ -132,11 +135,12 @@ impl Creation {
             session_keyring::join(self.id.as_str())?;
         }
         let pid = builder.build(executor)?;
+        drop(placeholder);
         // It waits for `start`, and is this process' child: its id is nobody else's.
         let init = sys::pidfd_open(pid).context("open the init process")?;
         late_mounts.perform(init.as_fd())?;
         container_view::verify(&self.bundle.spec, pid)?;
-        rlimit::set(&rlimits, pid)?;
+        rlimit::raise(&rlimits, pid)?;
         limits.write_before_start(&cgroup)?;
         state.init = Some(ProcessIdentity::of(pid).with_context(|| format!("identify the init process {pid}"))?);
         state.store(&self.dir)?;

@@ -18,11 +18,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 
-use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::oci_spec::runtime::{PosixRlimit, Spec};
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{AccessFlags, access, execve};
 
+use crate::rlimit;
 use crate::seccomp::SeccompFilter;
 use crate::sys;
 
@@ -36,6 +37,8 @@ pub(crate) struct InitExecutor {
     report: Rc<OwnedFd>,
     /// Loaded last; none when there is none or libcontainer has loaded it.
     filter: Option<SeccompFilter>,
+    /// Set last, because init could not live with some.
+    rlimits: Vec<PosixRlimit>,
     /// Environment, in the order of the specification.
     env: Vec<String>,
     /// What libcontainer adds to the environment.
@@ -44,8 +47,8 @@ pub(crate) struct InitExecutor {
 
 impl InitExecutor {
     /// For a container whose process has this environment.
-    pub(crate) fn new(report: OwnedFd, filter: Option<SeccompFilter>, env: Vec<String>) -> Self {
-        Self { report: Rc::new(report), filter, env, added: RefCell::default() }
+    pub(crate) fn new(report: OwnedFd, filter: Option<SeccompFilter>, rlimits: Vec<PosixRlimit>, env: Vec<String>) -> Self {
+        Self { report: Rc::new(report), filter, rlimits, env, added: RefCell::default() }
     }
 
     fn execute(&self, args: &[String]) -> Result<std::convert::Infallible, String> {
@@ -66,9 +69,13 @@ impl InitExecutor {
 
     /// Takes back what Rust's start-up code (it ignores SIGPIPE) and the caller left in this process, and loads the filter last.
     fn become_ordinary(&self) -> Result<(), String> {
-        sys::default_signals();
+        sys::default_signals(1..=64);
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
             .map_err(|error| format!("reset the signal mask: {error}"))?;
+        for limit in &self.rlimits {
+            sys::setrlimit(rlimit::resource(limit.typ()), limit.soft(), limit.hard())
+                .map_err(|error| format!("process.rlimits: set {}: {error}", limit.typ()))?;
+        }
         match &self.filter {
             Some(filter) => {
                 sys::load_seccomp(filter.flags, &filter.program).map_err(|error| format!("load the seccomp filter: {error}"))

@@ -46,6 +46,7 @@ mod supervision;
 mod sys;
 mod table;
 mod verbs;
+mod working_directory;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -65,6 +66,8 @@ const EXEC_FAILURE: u8 = 255;
 
 fn main() -> ExitCode {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    // A caller that ignores it would take the exit codes of our children away.
+    sys::default_signals(libc::SIGCHLD..=libc::SIGCHLD);
     let sealed = sealed_executable::seal(&args);
     let resolved = grammar::resolve(args);
     let cli = match Cli::try_parse_from(&resolved.args) {

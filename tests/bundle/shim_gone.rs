@@ -67,6 +67,24 @@ fn a_supervisor_that_is_killed_between_two_lives_leaves_what_delete_can_clear() 
 }
 
 #[test]
+fn a_supervisor_that_does_not_answer_is_killed_by_force_only() {
+    if let Some(why) = skip::why_no_containers() {
+        skip!("{why}");
+    }
+    let bundle = bundle("exec sleep 1000", &[HEALTHY]);
+    bundle.run_detached();
+    let pid = nix::unistd::Pid::from_raw(bundle.pid());
+    nix::sys::signal::kill(bundle.shim(), nix::sys::signal::Signal::SIGSTOP).unwrap();
+    let refusal = bundle.refused(&["delete", bundle.id()]);
+    assert!(refusal.contains("ask the shim on"), "{refusal}");
+    assert!(!has_ended(pid) && !has_ended(bundle.shim()));
+    let shim = bundle.shim();
+    bundle.ok(&["delete", "--force", bundle.id()]);
+    assert!(has_ended(pid) && has_ended(shim));
+    assert!(bundle.traces().is_empty(), "{:?}", bundle.traces());
+}
+
+#[test]
 fn run_in_the_foreground_says_that_its_supervisor_is_gone() {
     if let Some(why) = skip::why_no_containers() {
         skip!("{why}");

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use tokio::sync::mpsc;
 
 use super::cgroups::TaskCgroups;
 use super::owner::{Effect, Owner, tell};
@@ -31,28 +32,31 @@ impl Owner {
             Ok(None) => return,
             Err(error) => return log::warn!("watch the memory of container {}: {error}", self.task.id),
         };
-        let report = self.report.clone();
+        let (report, ended) = (self.report.clone(), self.report.clone());
         tokio::spawn(async move {
-            let until_gone = async {
-                let mut before = oom_kills(&watch.file).unwrap_or(0);
-                let changes = sys::readable(Arc::clone(&watch.changes))?;
-                loop {
-                    let mut ready = changes.readable().await?;
-                    drain(&watch.changes)?;
-                    ready.clear_ready();
-                    // The cgroup is removed: that is an event too.
-                    let Some(now) = oom_kills(&watch.file) else { return io::Result::Ok(()) };
-                    if now > before {
-                        tell(&report, Effect::OutOfMemory);
-                    }
-                    before = now;
-                }
-            };
             tokio::select! {
-                ended = until_gone => if let Err(error) = ended { log::warn!("watch the memory of a container: {error}") },
-                () = report.closed() => {}
+                ended = until_removed(&watch, &report) => {
+                    if let Err(error) = ended { log::warn!("watch the memory of a container: {error}") }
+                }
+                () = ended.closed() => {}
             }
         });
+    }
+}
+
+async fn until_removed(watch: &Watch, report: &mpsc::UnboundedSender<Effect>) -> io::Result<()> {
+    let mut before = oom_kills(&watch.file).unwrap_or(0);
+    let changes = sys::readable(Arc::clone(&watch.changes))?;
+    loop {
+        let mut ready = changes.readable().await?;
+        drain(&watch.changes)?;
+        ready.clear_ready();
+        // That the cgroup is removed is an event too.
+        let Some(now) = oom_kills(&watch.file) else { return Ok(()) };
+        if now > before {
+            tell(report, Effect::OutOfMemory);
+        }
+        before = now;
     }
 }
 
