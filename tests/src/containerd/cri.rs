@@ -214,6 +214,11 @@ impl Cri<'_> {
         answer.messages(1).iter().map(|it| (it.message(3).text(1), it.number(6))).collect()
     }
 
+    /// `ReopenContainerLog`.
+    pub fn reopen_log(&self, container: &Container) {
+        self.ask("ReopenContainerLog", &Message::new().text(1, &container.id));
+    }
+
     /// `ExecSync` with a timeout in seconds, 0 for none.
     ///
     /// # Errors
