@@ -4,6 +4,24 @@
 //! controllers) is joined here, before it clones. Nothing here writes `cgroup.kill`: on recent kernels whoever is cloned
 //! into a cgroup that was killed once dies at birth, and a container's cgroup outlives its restarts. A cgroup is emptied by
 //! killing what is in it while it is frozen.
+//!
+//! ```text
+//! resources.rs       what linux.resources means for files (pure)      setting.rs       values written, and taken back
+//! limits.rs          a container's resources, at create and update    device_rules.rs  rules → device_program.rs on v2
+//! freezer.rs         frozen and thawed                                statistics.rs    what is used; oom.rs: out of memory
+//! systemd.rs         units of systemd, over dbus.rs                   hierarchies.rs   what is mounted
+//! ```
+
+mod device_program;
+mod device_rules;
+mod freezer;
+mod hierarchies;
+pub(crate) mod limits;
+pub(crate) mod oom;
+mod pressure;
+mod resources;
+mod setting;
+pub(crate) mod statistics;
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -14,6 +32,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::sys;
+use resources::Version;
 
 /// The directories of one container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +47,9 @@ pub(crate) struct CgroupDir {
     pub(crate) kind: HierarchyKind,
     /// Where the hierarchy is mounted.
     pub(crate) mount_point: PathBuf,
+    /// Mount options of a cgroup v1 hierarchy: the names of its controllers are among them.
+    #[serde(default)]
+    pub(crate) options: Vec<String>,
     /// The directory itself.
     pub(crate) path: PathBuf,
 }
@@ -54,17 +76,9 @@ const RETRY: Duration = Duration::from_millis(2);
 impl Cgroup {
     /// Where `path` (absolute, from the root of each hierarchy) is in what is mounted now.
     pub(crate) fn locate(path: &Path) -> anyhow::Result<Self> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").context("read /proc/self/mountinfo")?;
         let relative = path.strip_prefix("/").unwrap_or(path);
-        let dirs: Vec<CgroupDir> = hierarchies(&mounts)
-            .into_iter()
-            .map(|(kind, mount_point)| CgroupDir { kind, path: mount_point.join(relative), mount_point })
-            .collect();
-        anyhow::ensure!(
-            !dirs.is_empty(),
-            "no cgroup file system is mounted below /sys/fs/cgroup: mount one (mount -t cgroup2 cgroup2 /sys/fs/cgroup)"
-        );
-        Ok(Self(dirs))
+        let mounted = hierarchies::mounted()?.into_iter();
+        Ok(Self(mounted.map(|dir| CgroupDir { path: dir.mount_point.join(relative), ..dir }).collect()))
     }
 
     /// The directories.
@@ -77,14 +91,49 @@ impl Cgroup {
         self.0.iter().any(|dir| matches!(dir.kind, HierarchyKind::Freezer | HierarchyKind::Controllers))
     }
 
-    /// Makes the directories.
+    /// The directory with the files of a controller, by its name on v1 or v2; none when it is not mounted.
+    pub(crate) fn dir_of(&self, controller: &str) -> Option<&Path> {
+        let v1 = |name: &str| self.0.iter().find(|dir| dir.options.iter().any(|option| option == name));
+        let other_name = match controller {
+            "io" => "blkio",
+            name => name,
+        };
+        let dir = v1(other_name).or_else(|| self.of_kind(HierarchyKind::Unified))?;
+        Some(&dir.path)
+    }
+
+    /// Which version a controller (by its name on v1) is on; none when this machine has it on neither.
+    fn version_of(&self, controller: &str) -> Option<Version> {
+        if self.0.iter().any(|dir| dir.options.iter().any(|option| option == controller)) {
+            return Some(Version::V1);
+        }
+        let unified = self.of_kind(HierarchyKind::Unified)?;
+        // Beside v1 the unified hierarchy has what is left; alone it is where the files have to be.
+        let is_there = !self.is_v1() || hierarchies::has_controller(&unified.mount_point, controller);
+        is_there.then_some(Version::V2)
+    }
+
+    /// Makes the directories, with the controllers that are needed in them.
     pub(crate) fn create(&self) -> anyhow::Result<()> {
         for dir in &self.0 {
             fs::create_dir_all(&dir.path).with_context(|| {
                 format!("create the cgroup {}: hshim needs root and a writable cgroup file system", dir.path.display())
             })?;
+            if dir.options.iter().any(|option| option == "cpuset") {
+                hierarchies::fill_cpuset(&dir.mount_point, &dir.path)?;
+            }
+        }
+        if !self.is_v1() {
+            self.enable_controllers(|_controller| true);
         }
         Ok(())
+    }
+
+    /// On cgroup v2 a cgroup has the files of those controllers that all of its ancestors hand down.
+    fn enable_controllers(&self, is_wanted: impl Fn(&str) -> bool) {
+        if let Some(unified) = self.of_kind(HierarchyKind::Unified) {
+            hierarchies::enable_controllers(&unified.mount_point, &unified.path, is_wanted);
+        }
     }
 
     /// Moves this process into the hierarchies that libcontainer leaves out on cgroup v1.
@@ -126,16 +175,10 @@ impl Cgroup {
         self.of_kind(HierarchyKind::Unified).is_some_and(|unified| reads(unified, "cgroup.events", "frozen 1"))
     }
 
-    /// Freezes or thaws; a cgroup without a freezer stays as it is.
+    /// Freezes or thaws without waiting; a cgroup without a freezer stays as it is.
     pub(crate) fn set_frozen(&self, frozen: bool) {
-        let (file, word) = match (self.of_kind(HierarchyKind::Freezer), self.of_kind(HierarchyKind::Unified)) {
-            (Some(freezer), _) => (freezer.path.join("freezer.state"), if frozen { "FROZEN" } else { "THAWED" }),
-            (None, Some(unified)) => (unified.path.join("cgroup.freeze"), if frozen { "1" } else { "0" }),
-            (None, None) => return,
-        };
-        match fs::write(&file, word) {
-            Err(error) if error.kind() != ErrorKind::NotFound => log::warn!("write {word} to {}: {error}", file.display()),
-            _done_or_gone => {}
+        if let Err(error) = freezer::write(self, frozen) {
+            log::warn!("{error:#}");
         }
     }
 
@@ -196,30 +239,6 @@ impl Cgroup {
     }
 }
 
-/// The mounted hierarchies of a mountinfo file (proc_pid_mountinfo(5)), each once.
-fn hierarchies(mountinfo: &str) -> Vec<(HierarchyKind, PathBuf)> {
-    let mut seen = Vec::new();
-    let mut found = Vec::new();
-    for line in mountinfo.lines() {
-        let Some((mount, file_system)) = line.split_once(" - ") else { continue };
-        let mut mount = mount.split(' ').skip(2);
-        let (Some(device), Some(_root), Some(mount_point)) = (mount.next(), mount.next(), mount.next()) else { continue };
-        let mut file_system = file_system.split(' ');
-        let kind = match (file_system.next(), file_system.nth(1)) {
-            (Some("cgroup2"), _) => HierarchyKind::Unified,
-            (Some("cgroup"), Some(options)) if options.split(',').any(|option| option == "freezer") => HierarchyKind::Freezer,
-            (Some("cgroup"), Some(options)) if options.contains("name=") => HierarchyKind::Named,
-            (Some("cgroup"), _) => HierarchyKind::Controllers,
-            _ => continue,
-        };
-        if mount_point.starts_with("/sys/fs/cgroup") && !seen.contains(&device) {
-            seen.push(device);
-            found.push((kind, PathBuf::from(mount_point)));
-        }
-    }
-    found
-}
-
 fn children(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
@@ -260,30 +279,4 @@ fn wait_readable(pidfd: &impl std::os::fd::AsFd, patience: Duration) -> io::Resu
     let mut descriptors = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     poll(&mut descriptors, PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX))?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HYBRID: &str = "\
-31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
-32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct
-37 31 0:34 / /sys/fs/cgroup/freezer rw,relatime - cgroup cgroup rw,freezer
-40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd
-41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
-52 31 0:38 / /run/other rw,relatime - cgroup2 cgroup2 rw
-";
-
-    #[test]
-    fn every_hierarchy_is_found_once() {
-        let kinds: Vec<HierarchyKind> = hierarchies(HYBRID).into_iter().map(|(kind, _)| kind).collect();
-        assert_eq!(kinds, [HierarchyKind::Controllers, HierarchyKind::Freezer, HierarchyKind::Named, HierarchyKind::Unified]);
-    }
-
-    #[test]
-    fn a_pure_v2_host_has_one_hierarchy() {
-        let found = hierarchies("35 24 0:30 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n");
-        assert_eq!(found, [(HierarchyKind::Unified, PathBuf::from("/sys/fs/cgroup"))]);
-    }
 }

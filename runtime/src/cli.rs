@@ -3,20 +3,30 @@
 //! The operator's verbs (`apply`, `get` …) stand in [`crate::operator::cli`]. Where both worlds have a verb (`exec`, `delete`,
 //! `events`), [`crate::grammar`] decides which of them is meant before clap sees the arguments.
 
+mod checkpoint;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hshim_health::layout;
 
+pub(crate) use checkpoint::{CheckpointArgs, RestoreArgs};
+
 use crate::operator::cli::OperatorCommand;
+
+/// The lines that callers of runc read after the program's name.
+const VERSION: &str = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.3.0");
 
 /// A minimal OCI container runtime with built-in health supervision.
 #[derive(Debug, Parser)]
-#[command(name = "hshim", version, about, disable_help_subcommand = true)]
+#[command(name = "hshim", version = VERSION, about, disable_help_subcommand = true, disable_version_flag = true)]
 pub(crate) struct Cli {
     /// What stands before the verb.
     #[command(flatten)]
     pub(crate) globals: Globals,
+    /// Print the version and the newest specification that is understood.
+    #[arg(short, long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
     /// The verb.
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -49,9 +59,12 @@ pub(crate) struct Globals {
     /// Who makes the cgroups (crun's spelling of --systemd-cgroup).
     #[arg(long, value_name = "MANAGER", value_enum)]
     pub(crate) cgroup_manager: Option<CgroupManager>,
-    /// Ignore cgroup permission errors: true, false or auto. Accepted for runc's callers; hshim runs as root.
+    /// Ignore cgroup permission errors: true, false or auto. hshim runs as root: "true" is refused.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Rootless::Auto)]
     pub(crate) rootless: Rootless,
+    /// Program for checkpoints. Accepted for runc's callers; hshim makes no checkpoints.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) criu: Option<PathBuf>,
 }
 
 impl Globals {
@@ -127,6 +140,14 @@ pub(crate) enum OciCommand {
     Run(RunArgs),
     /// Run a further process in a running container.
     Exec(ExecArgs),
+    /// Stop every process of a container where it stands.
+    Pause(IdArgs),
+    /// Let the processes of a paused container run again.
+    Resume(IdArgs),
+    /// Change the resource limits of a container.
+    Update(UpdateArgs),
+    /// Print what a container uses, and when it runs out of memory, as JSON lines.
+    Events(EventsArgs),
     /// List the containers.
     List(ListArgs),
     /// Show the processes of a container.
@@ -135,6 +156,10 @@ pub(crate) enum OciCommand {
     Spec(SpecArgs),
     /// Print what this runtime can do, as JSON.
     Features,
+    /// Save a running container; not supported.
+    Checkpoint(CheckpointArgs),
+    /// Bring a saved container back; not supported.
+    Restore(RestoreArgs),
     /// Write the identity of a bundle's process for hshim-enter.
     #[command(hide = true)]
     EnterIdentity(EnterIdentityArgs),
@@ -172,6 +197,9 @@ pub(crate) struct BundleArgs {
     /// Hand N further descriptors to the container, after stdio and $LISTEN_FDS.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) preserve_fds: u32,
+    /// Unix socket that receives a pidfd of the container's process.
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) pidfd_socket: Option<PathBuf>,
     /// Whether a bundle that asks for health gets a supervisor.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Supervise::Auto)]
     pub(crate) supervise: Supervise,
@@ -256,7 +284,7 @@ pub(crate) struct ExecArgs {
     /// Allocate a terminal.
     #[arg(short, long)]
     pub(crate) tty: bool,
-    /// UID[:GID].
+    /// Numeric user id, or user and group ids joined by a colon.
     #[arg(short, long, value_name = "UID[:GID]")]
     pub(crate) user: Option<String>,
     /// Further groups; may be repeated.
@@ -286,9 +314,12 @@ pub(crate) struct ExecArgs {
     /// Hand N further descriptors to the process, after stdio.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) preserve_fds: u32,
-    /// Run the process in this sub-cgroup; not supported yet.
-    #[arg(long, value_name = "PATH")]
+    /// Run the process in an existing cgroup below the container's; may be repeated on cgroup v1.
+    #[arg(long, value_name = "[CONTROLLER,…:]PATH")]
     pub(crate) cgroup: Vec<String>,
+    /// Unix socket that receives a pidfd of the process.
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) pidfd_socket: Option<PathBuf>,
     /// Do not refuse a paused container.
     #[arg(long)]
     pub(crate) ignore_paused: bool,
@@ -298,6 +329,106 @@ pub(crate) struct ExecArgs {
     /// The command with its arguments.
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,
+}
+
+/// `update`. Numbers as runc takes them: bytes with or without a unit (512m), -1 for no limit, 0 for no change.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct UpdateArgs {
+    /// Name of the container.
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+    /// File with an OCI resources object, or - for standard input; all other flags are then ignored.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) resources: Option<PathBuf>,
+    /// Weight of block devices, 10 to 1000.
+    #[arg(long, value_name = "WEIGHT")]
+    pub(crate) blkio_weight: Option<u16>,
+    /// Length of a scheduling period in microseconds.
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(crate) cpu_period: Option<u64>,
+    /// Processor time in a period, in microseconds.
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    pub(crate) cpu_quota: Option<i64>,
+    /// Processor time that may be saved up, in microseconds.
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(crate) cpu_burst: Option<u64>,
+    /// Share of the processors beside other containers, 2 to 262144.
+    #[arg(long, visible_alias = "cpu-shares", value_name = "SHARES")]
+    pub(crate) cpu_share: Option<u64>,
+    /// Length of a realtime period in microseconds.
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(crate) cpu_rt_period: Option<u64>,
+    /// Realtime processor time in a period, in microseconds.
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    pub(crate) cpu_rt_runtime: Option<i64>,
+    /// 1: only when nobody else wants the processors; 0: not.
+    #[arg(long, value_name = "0|1")]
+    pub(crate) cpu_idle: Option<i64>,
+    /// Processors, as 0-2,5.
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpuset_cpus: Option<String>,
+    /// Memory nodes, as 0-1.
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpuset_mems: Option<String>,
+    /// Memory in bytes.
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = crate::quantity::bytes)]
+    pub(crate) memory: Option<i64>,
+    /// Memory in bytes that is left when others want some.
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = crate::quantity::bytes)]
+    pub(crate) memory_reservation: Option<i64>,
+    /// Memory and swap together, in bytes.
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = crate::quantity::bytes)]
+    pub(crate) memory_swap: Option<i64>,
+    /// Number of processes.
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) pids_limit: Option<i64>,
+    /// Schema of Intel's cache allocation; not supported.
+    #[arg(long, value_name = "SCHEMA")]
+    pub(crate) l3_cache_schema: Option<String>,
+    /// Schema of Intel's memory bandwidth allocation; not supported.
+    #[arg(long, value_name = "SCHEMA")]
+    pub(crate) mem_bw_schema: Option<String>,
+}
+
+/// `events`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct EventsArgs {
+    /// Name of the container.
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+    /// Between two statistics (500ms, 5s, 1m30s).
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = crate::quantity::duration)]
+    pub(crate) interval: std::time::Duration,
+    /// Print the statistics of now and end.
+    #[arg(long)]
+    pub(crate) stats: bool,
+}
+
+impl ExecArgs {
+    /// As if no flag was given.
+    pub(crate) fn of(id: String) -> Self {
+        Self {
+            console_socket: None,
+            pidfd_socket: None,
+            cwd: None,
+            env: Vec::new(),
+            tty: false,
+            user: None,
+            additional_gids: Vec::new(),
+            process: None,
+            detach: false,
+            pid_file: None,
+            process_label: None,
+            apparmor: None,
+            no_new_privs: false,
+            cap: Vec::new(),
+            preserve_fds: 0,
+            cgroup: Vec::new(),
+            ignore_paused: false,
+            id,
+            command: Vec::new(),
+        }
+    }
 }
 
 /// `list`.

@@ -26,6 +26,25 @@ pub(crate) fn connect(socket: &Path) -> anyhow::Result<OwnedFd> {
     Ok(stream.into())
 }
 
+/// `--pidfd-socket`: whoever listens there gets a descriptor of the process, which must not have been reaped yet.
+pub(crate) struct PidfdSocket(Option<OwnedFd>);
+
+impl PidfdSocket {
+    /// Connects before there is a process that would have to be ended again.
+    pub(crate) fn connect(socket: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(socket) = socket else { return Ok(Self(None)) };
+        let stream = UnixStream::connect(socket).with_context(|| format!("--pidfd-socket: connect to {}", socket.display()))?;
+        Ok(Self(Some(stream.into())))
+    }
+
+    /// Sends the descriptor, if it was asked for.
+    pub(crate) fn send(&self, pid: i32) -> anyhow::Result<()> {
+        let Some(socket) = &self.0 else { return Ok(()) };
+        let pidfd = sys::pidfd_open(pid).with_context(|| format!("open the process {pid}"))?;
+        send_descriptor(socket.as_fd(), pidfd.as_fd(), b"pidfd").context("hand the pidfd on by --pidfd-socket")
+    }
+}
+
 /// A socket of our own, for a terminal that this process keeps: (for the container, ours).
 pub(crate) fn pair() -> anyhow::Result<(OwnedFd, OwnedFd)> {
     let (theirs, ours) = UnixStream::pair().context("make a console socket")?;
@@ -34,11 +53,13 @@ pub(crate) fn pair() -> anyhow::Result<(OwnedFd, OwnedFd)> {
 
 /// Sends a master side, with the name of the terminal as runc sends it.
 pub(crate) fn send(socket: BorrowedFd<'_>, master: BorrowedFd<'_>) -> anyhow::Result<()> {
-    let descriptors = [master.as_raw_fd()];
+    send_descriptor(socket, master, b"/dev/ptmx").context("hand the terminal on by --console-socket")
+}
+
+fn send_descriptor(socket: BorrowedFd<'_>, descriptor: BorrowedFd<'_>, name: &[u8]) -> nix::Result<()> {
+    let descriptors = [descriptor.as_raw_fd()];
     let rights = [ControlMessage::ScmRights(&descriptors)];
-    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(b"/dev/ptmx")], &rights, MsgFlags::MSG_NOSIGNAL, None)
-        .context("hand the terminal on by --console-socket")?;
-    Ok(())
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(name)], &rights, MsgFlags::MSG_NOSIGNAL, None).map(drop)
 }
 
 /// Receives a master side.

@@ -25,13 +25,15 @@ use crate::container_view;
 use crate::identity;
 use crate::init_executor::InitExecutor;
 use crate::init_process::ProcessIdentity;
-use crate::libcontainer_builder::{InitBuilder, Keyring};
+use crate::libcontainer_builder::InitBuilder;
 use crate::rlimit;
 use crate::sealed_executable;
 use crate::seccomp::SeccompCache;
+use crate::session_keyring;
 use crate::spec_normalise::{self, NormalSpec};
 use crate::start_fifo::StartFifo;
 use crate::state_file::{StateFile, VERSION};
+use crate::supervised_bundle::SupervisedBundle;
 use crate::sys;
 
 /// A container to be made.
@@ -55,6 +57,7 @@ impl Creation {
         self.make_dir()?;
         let created = ContainerLock::create(&self.dir).and_then(|lock| {
             let cgroup = normal.cgroup.clone();
+            self.refuse_supervised()?;
             refuse_strangers(&cgroup, &normal.cgroup_path)?;
             let pid = self.fill(normal, args, console).inspect_err(|_error| undo_processes(&cgroup))?;
             drop(lock);
@@ -88,9 +91,18 @@ impl Creation {
         Err(error).with_context(|| format!("create {}", self.dir.display()))
     }
 
+    /// The name belongs to a supervised container, even between two of its lives. Asked once our directory is there: of two
+    /// who begin at once, each sees the other's or is seen by it.
+    fn refuse_supervised(&self) -> anyhow::Result<()> {
+        match SupervisedBundle::find(&self.root, &self.id) {
+            Some(_) => self.refuse_dir(ErrorKind::AlreadyExists.into()),
+            None => Ok(()),
+        }
+    }
+
     fn fill(&self, normal: NormalSpec, args: &BundleArgs, console: Option<BorrowedFd<'_>>) -> anyhow::Result<i32> {
-        let NormalSpec { spec, cgroup_path, cgroup, seccomp, rlimits, late_mounts } = normal;
-        let mut state = self.state(&cgroup);
+        let NormalSpec { spec, cgroup_path, cgroup, limits, seccomp, rlimits, late_mounts } = normal;
+        let mut state = self.state(&cgroup, args);
         // Before anything that a killed create could leave behind: `delete` finds it by this.
         state.store(&self.dir)?;
         atomic_file::write(&self.dir.join("config.json"), &self.bundle.config).context("keep a copy of config.json")?;
@@ -99,6 +111,7 @@ impl Creation {
         identity::store(&identity, &layout::enter_identity(&self.root, self.id.as_str()))?;
         let filter = seccomp.as_ref().map(|profile| cache.filter(profile)).transpose()?;
         cgroup.create()?;
+        limits.write_before_join(&cgroup)?;
         cgroup.join_what_libcontainer_leaves_out()?;
         let process = self.bundle.spec.process().as_ref();
         let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
@@ -114,20 +127,23 @@ impl Creation {
             console,
             preserve_fds: args.preserve_fds,
             no_pivot: args.no_pivot,
-            keyring: if args.no_new_keyring { Keyring::Callers } else { Keyring::New },
         };
+        if !args.no_new_keyring {
+            session_keyring::join(self.id.as_str())?;
+        }
         let pid = builder.build(executor)?;
         // It waits for `start`, and is this process' child: its id is nobody else's.
         let init = sys::pidfd_open(pid).context("open the init process")?;
         late_mounts.perform(init.as_fd())?;
         container_view::verify(&self.bundle.spec, pid)?;
         rlimit::raise(&rlimits, pid)?;
+        limits.write_before_start(&cgroup)?;
         state.init = Some(ProcessIdentity::of(pid).with_context(|| format!("identify the init process {pid}"))?);
         state.store(&self.dir)?;
         Ok(pid)
     }
 
-    fn state(&self, cgroup: &Cgroup) -> StateFile {
+    fn state(&self, cgroup: &Cgroup, args: &BundleArgs) -> StateFile {
         let annotations: BTreeMap<String, String> =
             self.bundle.spec.annotations().clone().unwrap_or_default().into_iter().collect();
         StateFile {
@@ -139,6 +155,7 @@ impl Creation {
             created: Timestamp::now(),
             owner: nix::unistd::geteuid().as_raw(),
             annotations,
+            has_own_keyring: !args.no_new_keyring,
             cgroup: cgroup.clone(),
             has_own_pid_namespace: has_own_pid_namespace(&self.bundle.spec),
             init: None,

@@ -29,7 +29,6 @@ impl ExecProcess {
     /// As the flags say. `root` is the root directory of the container.
     pub(crate) fn new(args: &ExecArgs, container: &Container, root: &File, enter_bin: &Path) -> anyhow::Result<Self> {
         anyhow::ensure!(args.process_label.as_deref().is_none_or(str::is_empty), "--process-label: SELinux is not supported");
-        anyhow::ensure!(args.cgroup.is_empty(), "--cgroup: a sub-cgroup for exec is not supported yet");
         let own = identity::load(enter_bin)?;
         let mut process = match &args.process {
             Some(file) => Self::from_file(file, own, root)?,

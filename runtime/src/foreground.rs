@@ -1,7 +1,7 @@
 //! A process in the foreground: its signals, its terminal, its end.
 //!
 //! ```text
-//! every signal but SIGCHLD, SIGPIPE, SIGURG → the process          SIGWINCH → size of its terminal
+//! every signal but SIGPIPE, SIGURG → the process          SIGWINCH → size of its terminal          SIGCHLD → adopted orphans are reaped
 //! standard input → master          master → standard output        pidfd readable → exit code
 //! ```
 
@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{read, write};
 
 use crate::sys;
@@ -29,7 +29,7 @@ impl Foreground {
     /// set their own mask.
     pub(crate) fn take() -> anyhow::Result<Self> {
         let mut held = SigSet::all();
-        for own in [Signal::SIGCHLD, Signal::SIGPIPE, Signal::SIGURG] {
+        for own in [Signal::SIGPIPE, Signal::SIGURG] {
             held.remove(own);
         }
         let before = held.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK).context("hold signals back")?;
@@ -38,12 +38,12 @@ impl Foreground {
     }
 
     /// Waits for the end of a child, and returns its exit code: 128 + n after signal n.
-    pub(crate) fn wait(&self, process: BorrowedFd<'_>, master: Option<OwnedFd>) -> anyhow::Result<u8> {
+    pub(crate) fn wait(&self, pid: i32, process: BorrowedFd<'_>, master: Option<OwnedFd>) -> anyhow::Result<u8> {
         let mut relay = master.map(Relay::new).transpose()?;
         loop {
             let ready = Ready::wait(process, &self.signals, relay.as_ref())?;
             if ready.signals {
-                self.forward(process, relay.as_ref())?;
+                self.forward(pid, process, relay.as_ref())?;
             }
             if let Some(relay) = &mut relay {
                 relay.carry(&ready)?;
@@ -57,12 +57,33 @@ impl Foreground {
         }
     }
 
-    fn forward(&self, process: BorrowedFd<'_>, relay: Option<&Relay>) -> anyhow::Result<()> {
+    /// Waits until the descriptor can be read, and hands each signal to `forward` meanwhile.
+    pub(crate) fn wait_for(
+        &self,
+        answer: BorrowedFd<'_>,
+        mut forward: impl FnMut(i32) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        loop {
+            let ready = Ready::wait(answer, &self.signals, None)?;
+            while let Some(info) = self.signals.read_signal().context("read signals")? {
+                let number = i32::try_from(info.ssi_signo).context("read signals")?;
+                if number != libc::SIGWINCH {
+                    forward(number)?;
+                }
+            }
+            if ready.ended {
+                return Ok(());
+            }
+        }
+    }
+
+    fn forward(&self, pid: i32, process: BorrowedFd<'_>, relay: Option<&Relay>) -> anyhow::Result<()> {
         while let Some(info) = self.signals.read_signal().context("read signals")? {
             let number = i32::try_from(info.ssi_signo).context("read signals")?;
             match relay {
                 Some(relay) if number == libc::SIGWINCH => relay.resize(),
                 _ if number == libc::SIGWINCH => {}
+                _ if number == libc::SIGCHLD => reap_orphans(pid),
                 _ => match sys::pidfd_send_signal(process, number) {
                     Err(error) if error.raw_os_error() != Some(libc::ESRCH) => log::warn!("forward signal {number}: {error}"),
                     _sent_or_ended => {}
@@ -182,6 +203,17 @@ impl Drop for Relay {
             && let Err(error) = tcsetattr(std::io::stdin(), SetArg::TCSANOW, before)
         {
             log::warn!("restore this terminal: {error}");
+        }
+    }
+}
+
+/// Reaps the orphans that have ended, up to the process itself, which is left for [`exit_code`].
+fn reap_orphans(process: i32) {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    while let Some(ended) = waitid(Id::All, look).ok().and_then(|status| status.pid()) {
+        // Once it has ended, this process is about to end too, and its children fall to somebody else.
+        if ended.as_raw() == process || waitpid(ended, Some(WaitPidFlag::WNOHANG)).is_err() {
+            return;
         }
     }
 }

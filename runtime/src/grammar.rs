@@ -1,8 +1,8 @@
 //! One grammar for two worlds: which meaning of a shared verb is wanted.
 //!
 //! `exec`, `delete` and `events` exist in the OCI runtime and for the operator. A first operand that contains `/` (`pod/NAME`)
-//! selects the operator's meaning, any other the OCI meaning; without an operand it is the operator's when that stands alone
-//! (`events -w`, `delete --filename F`). The verb is then replaced by its operator name, so that clap sees two different verbs.
+//! selects the operator's meaning, any other the OCI meaning; `delete pods NAME` is the operator's too, because runc's takes one
+//! operand. Without an operand it is the operator's when that stands alone (`events -w`, `delete --filename F`). The verb is then replaced by its operator name, so that clap sees two different verbs.
 
 use std::ffi::OsString;
 
@@ -52,7 +52,9 @@ pub(crate) fn resolve(mut args: Vec<OsString>) -> Resolved {
             cli.get_subcommands().filter(|c| c.get_name() == shared.verb || c.get_name() == shared.operator).collect();
         let has = |name: &str| meanings.iter().any(|meaning| meaning.get_name() == name);
         let operator = match first_operand(&args, verb_at + 1, &meanings) {
-            Some(at) => args.get(at).is_some_and(|operand| operand.to_string_lossy().contains('/')),
+            Some(at) => {
+                args.get(at).is_some_and(|operand| operand.to_string_lossy().contains('/')) || names_pods(&args, at, &verb)
+            }
             None => !asks_for_help(&args, verb_at) || !has(shared.verb),
         };
         if operator && has(shared.operator) {
@@ -65,6 +67,20 @@ pub(crate) fn resolve(mut args: Vec<OsString>) -> Resolved {
     }
     let world = if crate::cli::is_oci_verb(&verb) { World::Oci } else { World::Operator };
     Resolved { args, world }
+}
+
+/// A text about the command line, with the verbs as the user types them.
+pub(crate) fn as_typed(text: &str) -> String {
+    SHARED.iter().fold(text.to_owned(), |text, shared| {
+        text.replace(&format!("hshim {}", shared.operator), &format!("hshim {}", shared.verb))
+    })
+}
+
+/// `delete pods NAME`.
+fn names_pods(args: &[OsString], operand: usize, verb: &str) -> bool {
+    let word = args.get(operand).and_then(|word| word.to_str()).unwrap_or_default();
+    let is_followed = args.get(operand + 1).is_some_and(|next| !next.to_string_lossy().starts_with('-'));
+    verb == "delete" && crate::operator::pod_name::is_resource(word) && is_followed
 }
 
 fn asks_for_help(args: &[OsString], verb_at: usize) -> bool {
@@ -118,6 +134,25 @@ mod tests {
             let resolved = resolved(line);
             assert_eq!(resolved.world, World::Oci, "{line}");
             assert_eq!(resolved.args, line.split_whitespace().collect::<Vec<_>>(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_slash_or_the_word_pods_selects_the_meaning_of_the_operator() {
+        for line in [
+            "hshim delete pod/x",
+            "hshim delete --grace-period 3 pod/x pod/y",
+            "hshim delete pods x",
+            "hshim delete po x y --wait=false",
+            "hshim delete --filename f",
+            "hshim delete",
+        ] {
+            let resolved = resolved(line);
+            assert_eq!(resolved.world, World::Operator, "{line}");
+            assert!(resolved.args.contains(&"pod-delete".into()), "{line}");
+        }
+        for line in ["hshim delete pods", "hshim delete -f pod", "hshim delete --help"] {
+            assert_eq!(resolved(line).world, World::Oci, "{line}");
         }
     }
 

@@ -30,7 +30,6 @@ use crate::container_id::ContainerId;
 use crate::init_executor::InitExecutor;
 use crate::logging::Causes;
 use crate::spec_normalise;
-use crate::sys;
 
 /// What is needed to make an init process.
 pub(crate) struct InitBuilder<'a> {
@@ -54,17 +53,6 @@ pub(crate) struct InitBuilder<'a> {
     pub(crate) preserve_fds: u32,
     /// chroot instead of pivot_root.
     pub(crate) no_pivot: bool,
-    /// Which session keyring it has.
-    pub(crate) keyring: Keyring,
-}
-
-/// A session keyring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keyring {
-    /// Of its own.
-    New,
-    /// The caller's (`--no-new-keyring`).
-    Callers,
 }
 
 impl InitBuilder<'_> {
@@ -76,7 +64,7 @@ impl InitBuilder<'_> {
         let user_ns_config = UserNamespaceConfig::new(&self.spec).context("user namespace")?;
         let notify_listener = NotifyListener::new(&self.dir.join(NOTIFY_FILE)).context("make the start socket")?;
         set_oom_score_adj(self.oom_score_adj)?;
-        forget_the_caller(self.id, self.keyring)?;
+        forget_the_caller()?;
         nix::sys::prctl::set_dumpable(false).context("make this process undumpable")?;
         let annotations = self.spec.annotations().clone().unwrap_or_default();
         let state = hook_state(self.id.as_str(), self.spec.version(), self.bundle, annotations);
@@ -123,18 +111,11 @@ pub(crate) fn hook_state(id: &str, oci_version: &str, bundle: &Path, annotations
 }
 
 /// Takes from this process what the container would inherit of its caller: libcontainer sets groups and a file mode mask only when the
-/// specification names them, and leaves the session keyring as it is.
-fn forget_the_caller(id: &ContainerId, keyring: Keyring) -> anyhow::Result<()> {
+/// specification names them.
+fn forget_the_caller() -> anyhow::Result<()> {
     nix::unistd::setgroups(&[]).context("drop the caller's groups")?;
     nix::sys::stat::umask(spec_normalise::UMASK);
-    if keyring == Keyring::Callers {
-        return Ok(());
-    }
-    match sys::join_session_keyring(&format!("_ses.{id}")) {
-        // A kernel without keyrings has none to share.
-        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
-        joined => joined.context("make a session keyring: --no-new-keyring leaves the caller's"),
-    }
+    Ok(())
 }
 
 /// Children inherit it. Without CAP_SYS_RESOURCE it can be raised only.

@@ -15,6 +15,8 @@ mod container_view;
 mod creation;
 mod exec_process;
 mod foreground;
+#[cfg(test)]
+mod fuzz;
 mod grammar;
 mod home;
 mod hooks;
@@ -27,20 +29,27 @@ mod logging;
 mod mount_targets;
 mod operator;
 mod preserved_fds;
+mod quantity;
 mod rlimit;
 mod rootfs_dev;
 mod sealed_executable;
 mod seccomp;
+mod session_keyring;
+mod shim_client;
+mod shim_process;
 mod signal_name;
 mod spec_faults;
 mod spec_normalise;
 mod start_fifo;
 mod state_file;
 mod status;
+mod supervised_bundle;
+mod supervision;
 mod sys;
 mod table;
 mod verbs;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -85,9 +94,10 @@ fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
 fn wrong_usage(error: &clap::Error, resolved: &grammar::Resolved) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         // A closed pipe is the reader's wish.
-        return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        drop(write!(std::io::stdout(), "{}", grammar::as_typed(&error.render().to_string())));
+        return ExitCode::SUCCESS;
     }
-    let text = error.render().to_string();
+    let text = grammar::as_typed(&error.render().to_string());
     logging::start_for_wrong_usage(&resolved.args);
     logging::report(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
     ExitCode::from(if resolved.world == World::Oci { FAILURE } else { WRONG_USAGE })

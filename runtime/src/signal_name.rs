@@ -18,13 +18,6 @@ const RTMAX: i32 = 64;
 #[error("unknown signal {0:?}")]
 pub(crate) struct UnknownSignal(String);
 
-impl SignalNumber {
-    /// Whether it asks a process to end, so that it ends supervision too.
-    pub(crate) fn is_terminating(self) -> bool {
-        [libc::SIGTERM, libc::SIGKILL, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP].contains(&self.0)
-    }
-}
-
 impl FromStr for SignalNumber {
     type Err = UnknownSignal;
 

@@ -15,6 +15,7 @@ use nix::sys::resource::getrlimit;
 use nix::sys::stat::Mode;
 
 use crate::bundle::Bundle;
+use crate::cgroup::limits::Limits;
 use crate::cgroup::{Cgroup, HierarchyKind};
 use crate::container_id::ContainerId;
 use crate::late_mounts::{LateMounts, is_bind, normal, propagation};
@@ -33,6 +34,8 @@ pub(crate) struct NormalSpec {
     pub(crate) cgroup_path: PathBuf,
     /// The same as directories.
     pub(crate) cgroup: Cgroup,
+    /// What libcontainer does not get to see of the resources: all.
+    pub(crate) limits: Limits,
     /// The profile that hshim loads itself; none when there is none, or when libcontainer has to (see [`take_seccomp`]).
     pub(crate) seccomp: Option<LinuxSeccomp>,
     /// The limits that hshim sets itself ([`rlimit::raise`]).
@@ -64,6 +67,7 @@ pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId) -> anyhow::Result<Nor
         linux.set_cgroups_path(Some(cgroup_path.clone()));
         linux.set_rootfs_propagation(linux.rootfs_propagation().as_deref().and_then(root_propagation));
     }
+    let limits = take_resources(&mut spec, &cgroup).with_context(|| file.display().to_string())?;
     let late_mounts = LateMounts::take(&mut spec)?;
     let mounts = spec.mounts().iter().flatten().flat_map(|mount| replaced(mount, &cgroup)).collect();
     spec.set_mounts(Some(mounts));
@@ -73,7 +77,7 @@ pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId) -> anyhow::Result<Nor
         None => None,
     };
     let rlimits = spec.process_mut().as_mut().map(normalise_process).unwrap_or_default();
-    Ok(NormalSpec { spec, cgroup_path, cgroup, seccomp, rlimits, late_mounts })
+    Ok(NormalSpec { spec, cgroup_path, cgroup, limits, seccomp, rlimits, late_mounts })
 }
 
 /// A mount with what libcontainer does not assume: a source, seen from the bundle, and an absolute destination.
@@ -112,6 +116,15 @@ fn cgroup_path(written: Option<&Path>, id: &ContainerId) -> anyhow::Result<PathB
     }
     anyhow::ensure!(path != Path::new("/"), "linux.cgroupsPath: the root cgroup cannot be a container's");
     Ok(path)
+}
+
+/// L5, and what else libcontainer leaves out: device rules on cgroup v2, rdma, an update that means the same as the create.
+fn take_resources(spec: &mut Spec, cgroup: &Cgroup) -> anyhow::Result<Limits> {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone()).unwrap_or_default();
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_resources(None);
+    }
+    Limits::of_new(&resources, cgroup)
 }
 
 /// L4: on cgroup v1 libcontainer binds every hierarchy read-write, the host's root of `name=systemd` included. The

@@ -36,6 +36,9 @@ pub(crate) struct StateFile {
     pub(crate) owner: u32,
     /// Of the bundle.
     pub(crate) annotations: BTreeMap<String, String>,
+    /// It has a session keyring of its own.
+    #[serde(default)]
+    pub(crate) has_own_keyring: bool,
     /// Directories to look into and to remove.
     pub(crate) cgroup: Cgroup,
     /// Its processes end with its init process.

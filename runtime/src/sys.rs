@@ -1,7 +1,7 @@
 //! The system calls that want `unsafe`, one function each, and one symbol for the linker.
 #![allow(unsafe_code, reason = "the one file of this crate that may")]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -43,12 +43,148 @@ pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Resul
     result(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) }).map(drop)
 }
 
+/// `union bpf_attr` of BPF_PROG_LOAD, as far as it is used (`<linux/bpf.h>`).
+#[repr(C)]
+struct ProgramLoad {
+    kind: u32,
+    instructions: u32,
+    code: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+}
+
+/// The same of BPF_PROG_ATTACH and BPF_PROG_DETACH.
+#[repr(C)]
+struct ProgramAttach {
+    target: u32,
+    program: u32,
+    kind: u32,
+    flags: u32,
+    replaced: u32,
+}
+
+/// The same of BPF_PROG_QUERY.
+#[repr(C)]
+struct ProgramQuery {
+    target: u32,
+    kind: u32,
+    flags: u32,
+    attach_flags: u32,
+    ids: u64,
+    count: u32,
+    padding: u32,
+}
+
+const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_PROG_ATTACH: libc::c_long = 8;
+const BPF_PROG_DETACH: libc::c_long = 9;
+const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
+const BPF_PROG_QUERY: libc::c_long = 16;
+const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+const BPF_CGROUP_DEVICE: u32 = 6;
+const BPF_F_ALLOW_MULTI: u32 = 2;
+const BPF_F_REPLACE: u32 = 4;
+/// `BPF_CGROUP_MAX_PROGS`: more cannot be attached to one cgroup.
+const MAX_PROGRAMS: usize = 64;
+
+/// bpf(2).
+fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<libc::c_long> {
+    // SAFETY: the callers pass the attributes of their command; the kernel takes as many bytes as it is told, and what they
+    // point to outlives the call.
+    result(unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>()) })
+}
+
+fn number(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd().cast_unsigned()
+}
+
+/// Loads a device program, an array of `struct bpf_insn` as bytes.
+pub(crate) fn load_device_program(code: &[u8]) -> io::Result<OwnedFd> {
+    let license = c"Apache-2.0";
+    let mut attributes = ProgramLoad {
+        kind: BPF_PROG_TYPE_CGROUP_DEVICE,
+        instructions: u32::try_from(code.len() / 8).map_err(io::Error::other)?,
+        code: code.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: 0,
+    };
+    owned(bpf(BPF_PROG_LOAD, &mut attributes)?)
+}
+
+/// Attaches a device program to a cgroup, in the place of another when one is named.
+pub(crate) fn attach_device_program(
+    cgroup: BorrowedFd<'_>,
+    program: BorrowedFd<'_>,
+    replaced: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let mut attributes = ProgramAttach {
+        target: number(cgroup),
+        program: number(program),
+        kind: BPF_CGROUP_DEVICE,
+        flags: if replaced.is_some() { BPF_F_ALLOW_MULTI | BPF_F_REPLACE } else { BPF_F_ALLOW_MULTI },
+        replaced: replaced.map_or(0, number),
+    };
+    bpf(BPF_PROG_ATTACH, &mut attributes).map(drop)
+}
+
+/// Detaches a device program from a cgroup.
+pub(crate) fn detach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attributes =
+        ProgramAttach { target: number(cgroup), program: number(program), kind: BPF_CGROUP_DEVICE, flags: 0, replaced: 0 };
+    bpf(BPF_PROG_DETACH, &mut attributes).map(drop)
+}
+
+/// Ids of the device programs that are attached to a cgroup itself.
+pub(crate) fn device_programs(cgroup: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut ids = vec![0_u32; MAX_PROGRAMS];
+    let mut attributes = ProgramQuery {
+        target: number(cgroup),
+        kind: BPF_CGROUP_DEVICE,
+        flags: 0,
+        attach_flags: 0,
+        ids: ids.as_mut_ptr() as u64,
+        count: u32::try_from(MAX_PROGRAMS).map_err(io::Error::other)?,
+        padding: 0,
+    };
+    bpf(BPF_PROG_QUERY, &mut attributes)?;
+    ids.truncate(usize::try_from(attributes.count).map_err(io::Error::other)?);
+    Ok(ids)
+}
+
+/// Opens a program by its id.
+pub(crate) fn open_program(id: u32) -> io::Result<OwnedFd> {
+    let mut attributes = [id, 0, 0];
+    owned(bpf(BPF_PROG_GET_FD_BY_ID, &mut attributes)?)
+}
+
 /// seccomp(2) SECCOMP_SET_MODE_FILTER with an array of `struct sock_filter` as bytes.
 pub(crate) fn load_seccomp(flags: u32, program: &[u8]) -> io::Result<()> {
     let length = u16::try_from(program.len() / size_of::<libc::sock_filter>()).map_err(io::Error::other)?;
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
     // SAFETY: the program outlives the call, holds `length` whole instructions, and is only read and copied by the kernel.
     result(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) }).map(drop)
+}
+
+/// keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: the serial number of the keyring of this name, which is made if there is none.
+pub(crate) fn join_session_keyring(name: &CStr) -> io::Result<libc::c_long> {
+    // SAFETY: the name is NUL-terminated and only read.
+    result(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) })
+}
+
+/// keyctl(2) KEYCTL_SETPERM: everything for the possessor, and search for the owner, who can then join it by its name.
+pub(crate) fn let_owner_search_keyring(keyring: libc::c_long) -> io::Result<()> {
+    /// `KEY_POS_ALL | KEY_USR_VIEW | KEY_USR_READ | KEY_USR_SEARCH` of keyutils.h.
+    const PERMISSIONS: libc::c_ulong = 0x3f0b_0000;
+    // SAFETY: plain integers.
+    result(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_SETPERM, keyring, PERMISSIONS) }).map(drop)
 }
 
 /// fork(2). The caller is single-threaded (main.rs), so the child may go on in Rust.
@@ -97,6 +233,53 @@ pub(crate) fn received(fd: RawFd) -> io::Result<OwnedFd> {
 pub(crate) fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD reads a flag; a number that is not open is answered with EBADF.
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+fn c_string(text: &[u8]) -> io::Result<CString> {
+    CString::new(text).map_err(io::Error::other)
+}
+
+/// lsetxattr(2).
+pub(crate) fn set_attribute(path: &Path, name: &str, value: &[u8]) -> io::Result<()> {
+    let (path, name) = (c_string(path.as_os_str().as_encoded_bytes())?, c_string(name.as_bytes())?);
+    // SAFETY: both strings end with NUL and outlive the call; the value is read with its own length.
+    let returned = unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    result(returned.into()).map(drop)
+}
+
+/// Whether a file has an extended attribute (lgetxattr(2)) of exactly this value, which is short.
+pub(crate) fn has_attribute(path: &Path, name: &str, value: &[u8]) -> io::Result<bool> {
+    let (path, name) = (c_string(path.as_os_str().as_encoded_bytes())?, c_string(name.as_bytes())?);
+    let mut found = [0_u8; 16];
+    // SAFETY: both strings end with NUL and outlive the call; the kernel writes at most the buffer's length.
+    let length = unsafe { libc::lgetxattr(path.as_ptr(), name.as_ptr(), found.as_mut_ptr().cast(), found.len()) };
+    match usize::try_from(length) {
+        Ok(length) => Ok(found.get(..length) == Some(value)),
+        Err(_negative) => match io::Error::last_os_error() {
+            error if matches!(error.raw_os_error(), Some(libc::ENODATA | libc::ERANGE | libc::EOPNOTSUPP)) => Ok(false),
+            error => Err(error),
+        },
+    }
+}
+
+/// Brings a network interface up (netdevice(7), SIOCSIFFLAGS), by any socket of its network namespace.
+pub(crate) fn bring_up(socket: BorrowedFd<'_>, interface: &str) -> io::Result<()> {
+    /// linux/sockios.h; libc has it in another width than ioctl takes.
+    const SIOCSIFFLAGS: libc::Ioctl = 0x8914;
+    let mut name = [0; libc::IFNAMSIZ];
+    for (slot, byte) in name.iter_mut().zip(interface.bytes().take(libc::IFNAMSIZ - 1)) {
+        *slot = libc::c_char::from_ne_bytes([byte]);
+    }
+    let flags = libc::c_short::try_from(libc::IFF_UP).map_err(io::Error::other)?;
+    let request = libc::ifreq { ifr_name: name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags } };
+    // SAFETY: SIOCSIFFLAGS reads one ifreq, whose name ends with NUL.
+    result(libc::c_long::from(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCSIFFLAGS, &raw const request) })).map(drop)
+}
+
+/// Marks every descriptor above standard error close-on-exec (close_range(2)).
+pub(crate) fn close_others_on_exec() -> io::Result<()> {
+    // SAFETY: plain integers; the descriptors stay open in this process.
+    result(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
 }
 
 /// How much of a mount tree [`open_tree`] takes.
@@ -196,16 +379,4 @@ pub(crate) fn prlimit(pid: i32, resource: Resource, soft: u64, hard: u64) -> io:
     // SAFETY: the limit outlives the call, which only reads it.
     let returned = unsafe { libc::prlimit(pid, resource as _, &raw const limit, std::ptr::null_mut()) };
     result(libc::c_long::from(returned)).map(drop)
-}
-
-/// Joins the session keyring of this name, a new one when there is none (keyctl(2)), and lets its owner find it, as runc does.
-pub(crate) fn join_session_keyring(name: &str) -> io::Result<()> {
-    const JOIN_SESSION_KEYRING: libc::c_int = 1;
-    const SETPERM: libc::c_int = 5;
-    const POSSESSOR_ALL_USER_VIEW_READ_LINK_SEARCH: libc::c_int = 0x3f1b_0000;
-    let name = CString::new(name)?;
-    // SAFETY: the name is NUL-terminated and outlives the call.
-    let ring = result(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, name.as_ptr()) })?;
-    // SAFETY: plain integers.
-    result(unsafe { libc::syscall(libc::SYS_keyctl, SETPERM, ring, POSSESSOR_ALL_USER_VIEW_READ_LINK_SEARCH) }).map(drop)
 }

@@ -1,24 +1,29 @@
 //! The OCI verbs, one file each.
 
+mod checkpoint;
 mod create;
 mod delete;
-mod exec;
+mod events;
+pub(crate) mod exec;
 mod features;
 mod identity;
 mod kill;
 mod list;
+mod pause;
 mod ps;
+mod resume;
 mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::cli::{CgroupManager, Globals, OciCommand};
+use crate::cli::{CgroupManager, Globals, OciCommand, Rootless};
 
 /// Performs one verb. An error is printed by the caller.
 pub(crate) fn run(command: OciCommand, globals: &Globals) -> anyhow::Result<ExitCode> {
@@ -30,17 +35,23 @@ pub(crate) fn run(command: OciCommand, globals: &Globals) -> anyhow::Result<Exit
         OciCommand::State(args) => state::state(&args.id, globals),
         OciCommand::Kill(args) => kill::kill(&args, globals),
         OciCommand::Delete(args) => delete::delete(&args, globals),
+        OciCommand::Pause(args) => pause::pause(&args.id, globals),
+        OciCommand::Resume(args) => resume::resume(&args.id, globals),
+        OciCommand::Update(args) => update::update(&args, globals),
+        OciCommand::Events(args) => events::events(&args, globals),
         OciCommand::List(args) => list::list(&args, globals),
         OciCommand::Ps(args) => ps::ps(&args, globals),
         OciCommand::Spec(args) => spec::spec(&args),
         OciCommand::Features => features::features(),
+        OciCommand::Checkpoint(args) => checkpoint::checkpoint(&args.image.id, globals),
+        OciCommand::Restore(args) => checkpoint::restore(&args.image.id),
         OciCommand::EnterIdentity(args) => identity::enter_identity(&args, globals),
     };
     done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Prints the one document of a verb. A closed pipe is the reader's wish and no error.
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -55,6 +66,10 @@ fn require_privilege(globals: &Globals) -> anyhow::Result<()> {
     anyhow::ensure!(
         nix::unistd::geteuid().is_root(),
         "hshim needs root to run containers: rootless use is not supported yet, run it with sudo"
+    );
+    anyhow::ensure!(
+        globals.rootless != Rootless::True,
+        "--rootless true: hshim does not pass over cgroup errors: leave the flag out, and run it with write access to the cgroup file system"
     );
     anyhow::ensure!(
         !globals.uses_systemd(),

@@ -1,4 +1,4 @@
-//! The command line: `supervise --dir DIR --ready-fd N`.
+//! The command line: `supervise --dir DIR --ready-fd N [--ends-with-container]`.
 
 use std::ffi::OsString;
 use std::os::fd::RawFd;
@@ -15,9 +15,21 @@ pub(crate) enum Arguments {
         dir: PathBuf,
         /// Where the one line of `control::Ready` goes.
         ready: RawFd,
+        /// How long it stays.
+        stay: Stay,
     },
     /// Print name and version.
     Version,
+}
+
+/// How long the shim of a bundle stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stay {
+    /// Until the container is deleted.
+    UntilDeleted,
+    /// Until the container has ended for good; then the shim ends with its exit code and leaves the clearing to `delete`, because
+    /// its caller waits for this very process (the one that the pid file names).
+    UntilContainerEnds,
 }
 
 /// The command line is not understood.
@@ -54,17 +66,18 @@ impl Arguments {
 fn supervise(mut args: impl Iterator<Item = OsString>) -> Result<Arguments, UsageError> {
     const DIR: UsageError = UsageError::Value { flag: "--dir", wanted: "the absolute path of a supervision directory" };
     const READY: UsageError = UsageError::Value { flag: "--ready-fd", wanted: "the number of an open descriptor" };
-    let (mut dir, mut ready) = (None, None);
+    let (mut dir, mut ready, mut stay) = (None, None, Stay::UntilDeleted);
     while let Some(arg) = args.next() {
         match arg.to_str() {
             Some("--dir") => dir = args.next().map(PathBuf::from),
             Some("--ready-fd") => ready = args.next().and_then(|number| number.to_str()?.parse().ok()),
+            Some("--ends-with-container") => stay = Stay::UntilContainerEnds,
             _ => return Err(UsageError::Unknown(arg.to_string_lossy().into_owned())),
         }
     }
     let dir = dir.filter(|dir| dir.is_absolute()).ok_or(DIR)?;
     let ready = ready.filter(|&fd| fd > 2).ok_or(READY)?;
-    Ok(Arguments::Supervise { dir, ready })
+    Ok(Arguments::Supervise { dir, ready, stay })
 }
 
 #[cfg(test)]
@@ -77,9 +90,11 @@ mod tests {
 
     #[test]
     fn a_supervise_line_is_understood_in_any_order() {
-        let expected = Ok(Arguments::Supervise { dir: "/d".into(), ready: 3 });
+        let expected = Ok(Arguments::Supervise { dir: "/d".into(), ready: 3, stay: Stay::UntilDeleted });
         assert_eq!(parse("supervise --dir /d --ready-fd 3"), expected);
         assert_eq!(parse("supervise --ready-fd 3 --dir /d"), expected);
+        let expected = Ok(Arguments::Supervise { dir: "/d".into(), ready: 3, stay: Stay::UntilContainerEnds });
+        assert_eq!(parse("supervise --ends-with-container --ready-fd 3 --dir /d"), expected);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The few fields of a bundle's `config.json` that the shim needs; the rest is the runtime's business.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -14,6 +15,8 @@ use crate::output::Owner;
 pub(crate) struct BundleSpec {
     process: Process,
     linux: Linux,
+    /// `annotations`.
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -35,6 +38,12 @@ struct Linux {
     uid_mappings: Vec<Mapping>,
     gid_mappings: Vec<Mapping>,
     cgroups_path: Option<String>,
+    namespaces: Vec<Namespace>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Namespace {
+    path: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,10 +71,26 @@ impl BundleSpec {
         Owner { uid: on_host(uid, &self.linux.uid_mappings), gid: on_host(gid, &self.linux.gid_mappings) }
     }
 
+    /// `linux.cgroupsPath` is systemd's `slice:prefix:name`.
+    pub(crate) fn has_systemd_cgroup(&self) -> bool {
+        self.linux.cgroups_path.as_deref().is_some_and(|path| path.split(':').count() == 3 && !path.starts_with('/'))
+    }
+
+    /// The paths of the namespaces that it joins.
+    pub(crate) fn namespace_paths(&self) -> impl Iterator<Item = &str> {
+        self.linux.namespaces.iter().filter_map(|namespace| namespace.path.as_deref()).filter(|path| !path.is_empty())
+    }
+
     /// `linux.cgroupsPath`, if it is a path (and not systemd's `slice:prefix:name`).
     pub(crate) fn cgroup(&self) -> Option<&str> {
         self.linux.cgroups_path.as_deref().filter(|path| path.starts_with('/') && path.len() > 1 && !path.contains(".."))
     }
+}
+
+/// Who a further process of a bundle's container is, on the host; `process` is its OCI process object.
+pub(crate) fn owner_of_process(bundle: &Path, process: &[u8]) -> io::Result<Owner> {
+    let process = serde_json::from_slice(process)?;
+    Ok(BundleSpec { process, ..BundleSpec::load(bundle)? }.owner())
 }
 
 fn on_host(id: u32, mappings: &[Mapping]) -> u32 {

@@ -61,7 +61,8 @@ impl OomCounter {
     }
 }
 
-fn oom_kills(file: &Path) -> Option<u64> {
+/// The count in `memory.events` or `memory.oom_control`.
+pub(crate) fn oom_kills(file: &Path) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }

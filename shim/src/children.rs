@@ -26,11 +26,16 @@ use crate::sys::{self, Ended, Whom};
 #[derive(Debug, Default)]
 pub(crate) struct Children {
     ledger: Mutex<Ledger>,
+    /// Held for reading while somebody's orphan is on its way to us, for writing while strangers are killed: what a broken
+    /// `create` leaves behind must not be mistaken for another container's process.
+    under_way: tokio::sync::RwLock<()>,
 }
 
 #[derive(Debug, Default)]
 struct Ledger {
     known: BTreeSet<u32>,
+    /// Known ones that ended and are kept unreaped, so that their ids are not reused.
+    pinned: BTreeSet<u32>,
     adoptions: usize,
 }
 
@@ -42,9 +47,12 @@ pub(crate) struct Child {
     children: Arc<Children>,
 }
 
-/// As long as it lives, strangers are not reaped.
+/// As long as it lives, strangers are neither reaped nor killed.
 #[derive(Debug)]
-pub(crate) struct Adoption(Arc<Children>);
+pub(crate) struct Adoption<'a> {
+    children: Arc<Children>,
+    _under_way: tokio::sync::RwLockReadGuard<'a, ()>,
+}
 
 impl Children {
     /// Watches a child that was just started or adopted and that nobody has reaped.
@@ -60,9 +68,10 @@ impl Children {
     }
 
     /// Leaves strangers alone until the answer is dropped.
-    pub(crate) fn expect_adoption(self: &Arc<Self>) -> Adoption {
+    pub(crate) async fn expect_adoption(self: &Arc<Self>) -> Adoption<'_> {
+        let under_way = self.under_way.read().await;
         self.ledger().adoptions += 1;
-        Adoption(Arc::clone(self))
+        Adoption { children: Arc::clone(self), _under_way: under_way }
     }
 
     fn end_adoption(&self) {
@@ -77,6 +86,11 @@ impl Children {
             return;
         }
         while let Ok(Some(found)) = sys::ended(Whom::PeekAny) {
+            if ledger.pinned.contains(&found.pid) {
+                // It would be found again and again: look for the others one by one.
+                reap_each_stranger(&ledger);
+                return;
+            }
             if ledger.known.contains(&found.pid) || sys::ended(Whom::Pid(found.pid)).is_err() {
                 return;
             }
@@ -84,8 +98,10 @@ impl Children {
     }
 
     /// Kills and reaps the children that nobody knows and that began not before `since` (clock ticks since boot): what a killed
-    /// `create` leaves behind waits for it for ever (its helpers hold both ends of their channels).
-    pub(crate) fn kill_strangers(&self, since: u64) {
+    /// `create` leaves behind waits for it for ever (its helpers hold both ends of their channels). Waits until nobody's orphan
+    /// is on its way to us.
+    pub(crate) async fn kill_strangers(&self, since: u64) {
+        let _alone = self.under_way.write().await;
         let known = self.ledger().known.clone();
         let strangers = process_record::children_of_this_process();
         for stranger in strangers.into_iter().filter(|child| !known.contains(&child.pid) && child.start_time >= since) {
@@ -100,6 +116,14 @@ impl Children {
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn reap_each_stranger(ledger: &Ledger) {
+    let children = process_record::children_of_this_process();
+    for stranger in children.iter().filter(|child| !ledger.known.contains(&child.pid)) {
+        // One that lives is not touched by this; one that somebody reaped meanwhile is no loss.
+        drop(sys::ended(Whom::Pid(stranger.pid)));
     }
 }
 
@@ -138,6 +162,19 @@ impl Child {
         tokio::time::timeout(patience, end).await.is_ok()
     }
 
+    /// Waits for its end without reaping it: its id stays its own until it is dropped.
+    pub(crate) async fn ended_and_pinned(&self) -> io::Result<Ended> {
+        loop {
+            let mut ready = self.pidfd.readable().await?;
+            if let Some(ended) = sys::ended(Whom::PeekPidfd(self.pidfd()))? {
+                self.children.ledger().pinned.insert(self.pid);
+                self.children.reap_strangers();
+                return Ok(ended);
+            }
+            ready.clear_ready();
+        }
+    }
+
     /// Waits for its end and reaps it. To be awaited to its end once; safe to drop before.
     pub(crate) async fn ended(&self) -> io::Result<Ended> {
         loop {
@@ -154,14 +191,22 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.children.ledger().known.remove(&self.pid);
+        let mut ledger = self.children.ledger();
+        ledger.known.remove(&self.pid);
+        let pinned = ledger.pinned.remove(&self.pid);
+        drop(ledger);
+        if pinned {
+            // Whoever pinned it has its status.
+            drop(sys::ended(Whom::Pidfd(self.pidfd())));
+            self.children.reap_strangers();
+        }
     }
 }
 
-impl Drop for Adoption {
+impl Drop for Adoption<'_> {
     fn drop(&mut self) {
-        self.0.end_adoption();
-        self.0.reap_strangers();
+        self.children.end_adoption();
+        self.children.reap_strangers();
     }
 }
 
@@ -244,7 +289,7 @@ mod tests {
         let _alone = PROGRAMS.lock().await;
         nix::sys::prctl::set_child_subreaper(true).unwrap();
         let children = Arc::new(Children::default());
-        let adoption = children.expect_adoption();
+        let adoption = children.expect_adoption().await;
         let dir = crate::test_support::Scratch::new();
         let note = dir.path().join("pid");
         let parent = run(&children, &format!("(sleep 0.1; exit 7) & echo $! > {}", note.display()));

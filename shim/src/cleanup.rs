@@ -85,16 +85,20 @@ fn remove_tree(path: &Path) {
 fn unmount_below(directory: &Path) -> bool {
     // The kernel shows paths without symbolic links.
     let Ok(directory) = fs::canonicalize(directory) else { return true };
-    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mounts: Vec<PathBuf> = mount_points(&mountinfo).filter(|mount| mount.starts_with(&directory)).collect();
     let mut clear = true;
-    for mount in mounts.iter().rev() {
+    for mount in mounts_below(&directory).iter().rev() {
         if let Err(error) = rootfs::unmount(mount) {
             log::error!("{error}");
             clear = false;
         }
     }
     clear
+}
+
+/// The mount points at or below a directory (without symbolic links), the oldest first.
+pub(crate) fn mounts_below(directory: &Path) -> Vec<PathBuf> {
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mount_points(&mountinfo).filter(|mount| mount.starts_with(directory)).collect()
 }
 
 /// The fifth field of each line of mountinfo (proc_pid_mountinfo(5)), where space, tab, line feed and backslash are octal.

@@ -55,7 +55,16 @@ impl Init {
 
     /// Waits for its end.
     pub(crate) async fn ended(&self) -> Exit {
-        match self.child.ended().await {
+        self.exit(self.child.ended().await)
+    }
+
+    /// The same; its process id stays its own until it is dropped.
+    pub(crate) async fn ended_and_pinned(&self) -> Exit {
+        self.exit(self.child.ended_and_pinned().await)
+    }
+
+    fn exit(&self, ended: std::io::Result<crate::sys::Ended>) -> Exit {
+        match ended {
             Ok(ended) => ended.exit(self.oom.as_ref().is_some_and(OomCounter::has_moved)),
             Err(error) => {
                 // Somebody else reaped our child: what it said is lost, as for containerd's `Unknown`.

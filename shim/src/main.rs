@@ -1,9 +1,10 @@
 //! containerd-shim-hshim-v2: the supervisor of one pod.
 //!
-//! One process, one thread. `hshim` starts it with the supervision directory of a pod or a bundle; it looks after the containers until they
-//! are deleted, and leaves nothing behind.
+//! One process, one thread. `hshim` starts it with the supervision directory of a pod or a bundle, containerd with the bundle of
+//! a task; it looks after the containers until they are deleted, and leaves nothing behind.
 
 mod arguments;
+mod bootstrap;
 mod bundle_spec;
 mod cgroup_mounts;
 mod children;
@@ -25,10 +26,13 @@ mod session;
 mod spawn;
 mod start;
 mod stderr_log;
+mod streams;
 mod supervise;
 mod sys;
+mod task;
 #[cfg(test)]
 mod test_support;
+mod wire;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -37,8 +41,12 @@ use arguments::Arguments;
 
 fn main() -> ExitCode {
     stderr_log::start();
-    match Arguments::parse(std::env::args_os().skip(1)) {
-        Ok(Arguments::Supervise { dir, ready }) => session::run(dir, ready),
+    let args: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
+    if bootstrap::is_for(&args) {
+        return bootstrap::run(args);
+    }
+    match Arguments::parse(args) {
+        Ok(Arguments::Supervise { dir, ready, stay }) => session::run(dir, ready, stay),
         Ok(Arguments::Version) => {
             let line = concat!("containerd-shim-hshim-v2 ", env!("CARGO_PKG_VERSION"), "\n");
             // A closed pipe is the reader's wish.

@@ -55,6 +55,23 @@ impl Pod {
         Ok(Self { supervision, dir, children, runtime, prober, outputs, inherited })
     }
 
+    /// One container of containerd, whose streams its client made. `children` is shared by all containers of the shim.
+    pub(crate) fn of_task(
+        supervision: Supervision,
+        dir: SupervisionDir,
+        children: Arc<Children>,
+        stdio: InheritedStdio,
+    ) -> std::io::Result<Self> {
+        let runtime = Runtime::new(supervision.runtime.clone(), Arc::clone(&children));
+        for plan in &supervision.plan.containers {
+            std::fs::create_dir_all(dir.container(&plan.name))?;
+        }
+        let prober = Prober::new(Arc::clone(&children));
+        let outputs = supervision.plan.containers.iter().map(|_| None).collect();
+        let inherited = Mutex::new(Some(Arc::new(stdio)));
+        Ok(Self { supervision, dir, children, runtime, prober, outputs, inherited })
+    }
+
     /// What is planned and how it is launched.
     pub(crate) fn container(&self, index: ContainerIndex) -> Option<(&ContainerPlan, &Launch)> {
         Some((self.supervision.plan.containers.get(index.0)?, self.supervision.launches.get(index.0)?))

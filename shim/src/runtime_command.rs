@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hshim_health::record::{Launch, RuntimeCommand};
@@ -22,14 +23,14 @@ use crate::sys::Ended;
 /// How long one command may take (`CLOCK_MONOTONIC`: while the machine is suspended the command rests too).
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
+static NEXT_LOG: AtomicU64 = AtomicU64::new(0);
+
 /// The runtime of this pod.
 #[derive(Debug)]
 pub(crate) struct Runtime {
     command: RuntimeCommand,
     children: Arc<Children>,
     deadline: Duration,
-    /// One `create` at a time: what a broken one leaves behind must not be mistaken for another's init on its way to us.
-    turn: tokio::sync::Mutex<()>,
 }
 
 /// What becomes of the cgroup when a container is deleted.
@@ -98,6 +99,20 @@ pub(crate) enum RuntimeError {
     },
 }
 
+/// A further process of a running container.
+pub(crate) struct Exec<'a> {
+    /// File with the OCI process object.
+    pub(crate) process: &'a Path,
+    /// Where its terminal is sent to, if it has one.
+    pub(crate) console_socket: Option<&'a Path>,
+    /// Its standard streams otherwise.
+    pub(crate) stdio: StdioFds<'a>,
+    /// Directory for the pid file and the log.
+    pub(crate) files: &'a Path,
+    /// Their name in it, without extension.
+    pub(crate) stem: &'a str,
+}
+
 /// One command to run.
 struct Order<'a> {
     verb: &'static str,
@@ -109,11 +124,10 @@ struct Order<'a> {
 impl Runtime {
     /// A runtime whose children are known to `children`.
     pub(crate) fn new(command: RuntimeCommand, children: Arc<Children>) -> Self {
-        Self { command, children, deadline: DEADLINE, turn: tokio::sync::Mutex::new(()) }
+        Self { command, children, deadline: DEADLINE }
     }
 
     /// The same with another deadline.
-    #[cfg(test)]
     pub(crate) fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
     }
@@ -133,16 +147,46 @@ impl Runtime {
         args.extend(self.command.create_flags.iter().map(OsString::from));
         args.extend(["--bundle".into(), launch.bundle.clone().into(), "--pid-file".into(), pid_file.clone().into()]);
         args.push(launch.id.clone().into());
-        let turn = self.turn.lock().await;
-        let adoption = self.children.expect_adoption();
         let log = files.join("runtime.log");
-        self.run(&self.command.path, Order { verb: "create", args, log: &log, stdio }).await?;
-        let child = read_pid(&pid_file)
-            .map_err(|source| RuntimeError::PidFile { path: pid_file, source })
-            .and_then(|pid| self.children.watch(pid).map_err(|source| RuntimeError::Gone { pid, source }));
-        drop(adoption);
-        drop(turn);
+        self.adopt(&self.command.path, Order { verb: "create", args, log: &log, stdio }, pid_file).await
+    }
+
+    /// `exec --detach` of the OCI process object in a file: the answer is the process, which is now our child. `stem` names the
+    /// files about it in `files`.
+    pub(crate) async fn exec(&self, id: &str, exec: &Exec<'_>) -> Result<Child, RuntimeError> {
+        let file = |extension: &str| exec.files.join(format!("{}.{extension}", exec.stem));
+        let pid_file = file("pid");
+        let mut args: Vec<OsString> = vec!["--detach".into(), "--process".into(), exec.process.into()];
+        args.extend(["--pid-file".into(), pid_file.clone().into()]);
+        if let Some(socket) = exec.console_socket {
+            args.extend(["--console-socket".into(), socket.into()]);
+        }
+        args.push(id.into());
+        let log = file("log");
+        let child =
+            self.adopt(&self.command.path, Order { verb: "exec", args, log: &log, stdio: exec.stdio }, pid_file.clone()).await;
+        for path in [pid_file, log] {
+            drop(fs::remove_file(path));
+        }
         child
+    }
+
+    /// Runs a command that leaves us a child, whose id it writes to `pid_file`.
+    async fn adopt(&self, path: &Path, order: Order<'_>, pid_file: PathBuf) -> Result<Child, RuntimeError> {
+        let (verb, since) = (order.verb, process_record::ticks_since_boot());
+        let adopted = {
+            let _adoption = self.children.expect_adoption().await;
+            let ran = self.run(path, order).await;
+            ran.and_then(|()| {
+                read_pid(&pid_file)
+                    .map_err(|source| RuntimeError::PidFile { path: pid_file, source })
+                    .and_then(|pid| self.children.watch(pid).map_err(|source| RuntimeError::Gone { pid, source }))
+            })
+        };
+        if adopted.is_err() && verb == "create" {
+            self.children.kill_strangers(since).await;
+        }
+        adopted
     }
 
     /// `start`.
@@ -163,6 +207,21 @@ impl Runtime {
     /// `kill --all`: a signal to every process of the container, also when its init has ended.
     pub(crate) async fn kill_all(&self, id: &str, signal: i32, files: &Path) -> Result<(), RuntimeError> {
         self.silently("kill", vec!["--all".into(), id.into(), signal.to_string().into()], files).await
+    }
+
+    /// `pause`.
+    pub(crate) async fn pause(&self, id: &str, files: &Path) -> Result<(), RuntimeError> {
+        self.silently("pause", vec![id.into()], files).await
+    }
+
+    /// `resume`.
+    pub(crate) async fn resume(&self, id: &str, files: &Path) -> Result<(), RuntimeError> {
+        self.silently("resume", vec![id.into()], files).await
+    }
+
+    /// `update` to the OCI resources object in a file.
+    pub(crate) async fn update(&self, id: &str, resources: &Path, files: &Path) -> Result<(), RuntimeError> {
+        self.silently("update", vec!["--resources".into(), resources.into(), id.into()], files).await
     }
 
     /// hshim's `enter-identity`: what its own `create` prepares, for a container of another runtime.
@@ -186,20 +245,22 @@ impl Runtime {
 
     async fn silently(&self, verb: &'static str, args: Vec<OsString>, files: &Path) -> Result<(), RuntimeError> {
         let null = spawn::null().map_err(|source| self.not_spawned(verb, source))?;
-        let log = files.join("runtime.log");
-        self.run(&self.command.path, Order { verb, args, log: &log, stdio: StdioFds::all(&null) }).await
+        // Commands about one container may overlap.
+        let log = files.join(format!("runtime-{verb}-{}.log", NEXT_LOG.fetch_add(1, Ordering::Relaxed)));
+        let ran = self.run(&self.command.path, Order { verb, args, log: &log, stdio: StdioFds::all(&null) }).await;
+        drop(fs::remove_file(&log));
+        ran
     }
 
     async fn run(&self, path: &Path, order: Order<'_>) -> Result<(), RuntimeError> {
         let Order { verb, args, log, stdio } = order;
         // Each command's log is its own; a missing file is as good as an empty one.
         drop(fs::remove_file(log));
-        let since = process_record::ticks_since_boot();
         let child = spawn::spawn(&self.children, path, &self.argv(verb, args, log), stdio)
             .map_err(|source| self.not_spawned(verb, source))?;
         let path = path.to_owned();
         let Ok(ended) = tokio::time::timeout(self.deadline, child.ended()).await else {
-            self.sweep(child, since).await;
+            self.sweep(child).await;
             return Err(RuntimeError::TimedOut { path, verb, after: self.deadline });
         };
         let ended = ended.map_err(|source| self.not_spawned(verb, source))?;
@@ -207,24 +268,20 @@ impl Runtime {
             return Ok(());
         }
         let message = last_error(&fs::read_to_string(log).unwrap_or_default());
-        if verb == "create" {
-            self.children.kill_strangers(since);
-        }
         Err(message.map_or_else(
             || RuntimeError::Silent { path, verb, end: describe(ended) },
             |message| RuntimeError::Refused { message },
         ))
     }
 
-    /// Kills a command that does not answer, and what it left behind.
-    async fn sweep(&self, child: Child, since: u64) {
+    /// Kills a command that does not answer. What a `create` left behind is swept up by its caller.
+    async fn sweep(&self, child: Child) {
         log::error!("{} does not answer: kill it", self.command.path.display());
         if let Err(error) = child.signal(libc::SIGKILL) {
             log::error!("kill the runtime's process {}: {error}", child.pid());
         }
         // SIGKILL ends it unless it hangs in the kernel; then nobody waits for it any longer.
         drop(tokio::time::timeout(Duration::from_secs(5), child.ended()).await);
-        self.children.kill_strangers(since);
     }
 
     fn argv(&self, verb: &str, args: Vec<OsString>, log: &Path) -> Vec<OsString> {

@@ -18,6 +18,7 @@ use hshim_health::record::{Supervision, VERSION};
 use nix::sys::signal::Signal;
 use thiserror::Error;
 
+use crate::arguments::Stay;
 use crate::children;
 use crate::cleanup;
 use crate::clock;
@@ -73,7 +74,7 @@ enum SessionError {
 }
 
 /// Supervises until the pod is gone.
-pub(crate) fn run(dir: PathBuf, ready: RawFd) -> ExitCode {
+pub(crate) fn run(dir: PathBuf, ready: RawFd, stay: Stay) -> ExitCode {
     let ready = sys::inherited(ready).map(ReadyLine::new);
     let stdio = STDIO.map(sys::inherited);
     let Some(ready) = ready else {
@@ -85,7 +86,9 @@ pub(crate) fn run(dir: PathBuf, ready: RawFd) -> ExitCode {
         Ok((supervision, runtime.map_err(|source| SessionError::Begin { doing: "make the event loop", source })?))
     });
     match begun {
-        Ok((supervision, runtime)) => runtime.block_on(supervise(supervision, SupervisionDir(dir), ready, stdio)),
+        Ok((supervision, runtime)) => {
+            runtime.block_on(supervise(supervision, SupervisionDir(dir), Beginning { ready, stdio, stay }))
+        }
         Err(error) => fail(ready, &error),
     }
 }
@@ -109,7 +112,8 @@ fn begin(dir: &SupervisionDir) -> Result<Supervision, SessionError> {
     if plans == launches { Ok(supervision) } else { Err(SessionError::Launches { path, plans, launches }) }
 }
 
-fn stand_alone() -> nix::Result<()> {
+/// Away from whoever started this process: a session, no signals, the parent of orphans.
+pub(crate) fn stand_alone() -> nix::Result<()> {
     sys::close_others_on_exec();
     sys::without_huge_pages();
     match nix::unistd::setsid() {
@@ -127,7 +131,15 @@ fn stand_alone() -> nix::Result<()> {
 
 type InheritedFds = [Option<std::os::fd::OwnedFd>; 3];
 
-async fn supervise(supervision: Supervision, dir: SupervisionDir, ready: ReadyLine, stdio: InheritedFds) -> ExitCode {
+/// What the starter handed over.
+struct Beginning {
+    ready: ReadyLine,
+    stdio: InheritedFds,
+    stay: Stay,
+}
+
+async fn supervise(supervision: Supervision, dir: SupervisionDir, beginning: Beginning) -> ExitCode {
+    let Beginning { ready, stdio, stay } = beginning;
     let opened = open(supervision, dir, stdio).await;
     let (pod, records, mut server, questions) = match opened {
         Ok(opened) => opened,
@@ -136,13 +148,15 @@ async fn supervise(supervision: Supervision, dir: SupervisionDir, ready: ReadyLi
     let reaper = tokio::spawn(children::reap_strangers_for_ever(Arc::clone(&pod.children)));
     let supervisor = Supervisor::new(pod.supervision.plan.clone(), clock::now());
     let ending = match Node::new(Arc::clone(&pod), records, questions, ready) {
-        Ok(node) => Loop::new(supervisor, node).run().await,
+        Ok(node) => Loop::new(supervisor, node, stay).run().await,
         Err(error) => {
             log::error!("make the alarm: {error}");
             Ending::Doomed
         }
     };
-    cleanup::end(&pod).await;
+    if !matches!(ending, Ending::Handed(_)) {
+        cleanup::end(&pod).await;
+    }
     reaper.abort();
     if let Err(error) = server.shutdown().await {
         log::warn!("close the socket: {error}");
@@ -150,6 +164,7 @@ async fn supervise(supervision: Supervision, dir: SupervisionDir, ready: ReadyLi
     match ending {
         Ending::Deleted => ExitCode::SUCCESS,
         Ending::Doomed => ExitCode::FAILURE,
+        Ending::Handed(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
     }
 }
 

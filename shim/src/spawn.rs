@@ -36,7 +36,27 @@ pub(crate) fn spawn(children: &Arc<Children>, path: &Path, args: &[OsString], st
         argv.push(c_string(arg)?);
     }
     let environment = environment()?;
-    let pid = posix_spawn(path, &file_actions(stdio)?, &attributes()?, &argv, &environment)?;
+    let pid = posix_spawn(path, &file_actions(&stdio.0)?, &attributes()?, &argv, &environment)?;
+    children.watch(pid.as_raw().unsigned_abs())
+}
+
+/// The same with descriptors 0, 1, 2 … and an environment of its own.
+pub(crate) fn spawn_with(
+    children: &Arc<Children>,
+    path: &Path,
+    args: &[OsString],
+    fds: &[BorrowedFd<'_>],
+    environment: &[CString],
+) -> io::Result<Child> {
+    let mut argv = vec![c_string(path.as_os_str())?];
+    for arg in args {
+        argv.push(c_string(arg)?);
+    }
+    // Out of the way of the numbers that they are copied to.
+    let high: Result<Vec<OwnedFd>, io::Error> = fds.iter().map(|fd| sys::duplicate_above(*fd, 64)).collect();
+    let high = high?;
+    let fds: Vec<BorrowedFd<'_>> = high.iter().map(AsFd::as_fd).collect();
+    let pid = posix_spawn(path, &file_actions(&fds)?, &attributes()?, &argv, environment)?;
     children.watch(pid.as_raw().unsigned_abs())
 }
 
@@ -45,9 +65,9 @@ pub(crate) fn null() -> io::Result<File> {
     File::options().read(true).write(true).open("/dev/null")
 }
 
-fn file_actions(stdio: StdioFds<'_>) -> nix::Result<PosixSpawnFileActions> {
+fn file_actions(fds: &[BorrowedFd<'_>]) -> nix::Result<PosixSpawnFileActions> {
     let mut actions = PosixSpawnFileActions::init()?;
-    for (target, fd) in (0..).zip(stdio.0) {
+    for (target, fd) in (0..).zip(fds) {
         actions.add_dup2(fd.as_raw_fd(), target)?;
     }
     Ok(actions)

@@ -18,6 +18,7 @@ use hshim_health::status::{ContainerState, WaitingReason};
 use hshim_health::{Action, Moment, Supervisor};
 use tokio::sync::oneshot;
 
+use crate::arguments::Stay;
 use crate::control::Question;
 
 /// The world as the loop sees it; tests have another one.
@@ -67,6 +68,8 @@ pub(crate) enum Ending {
     Deleted,
     /// It never came to be.
     Doomed,
+    /// Its container has ended with this code, and whoever started the shim takes it from here.
+    Handed(i32),
 }
 
 /// The loop's memory beside the calculator: who still waits for an answer.
@@ -77,20 +80,24 @@ pub(crate) struct Loop<W> {
     starters: Vec<oneshot::Sender<Reply>>,
     waiters: Vec<oneshot::Sender<Reply>>,
     delete_asked: bool,
+    stay: Stay,
 }
 
 const FIRST: ContainerIndex = ContainerIndex(0);
 
 impl<W: World> Loop<W> {
     /// A loop that has not begun.
-    pub(crate) fn new(supervisor: Supervisor, world: W) -> Self {
-        Self { supervisor, world, starters: Vec::new(), waiters: Vec::new(), delete_asked: false }
+    pub(crate) fn new(supervisor: Supervisor, world: W, stay: Stay) -> Self {
+        Self { supervisor, world, starters: Vec::new(), waiters: Vec::new(), delete_asked: false, stay }
     }
 
     /// Runs until the pod is deleted.
     pub(crate) async fn run(&mut self) -> Ending {
         self.step(Input::Tick);
         while !self.is_over() {
+            if self.stay == Stay::UntilContainerEnds && self.supervisor.has_ended() && !self.delete_asked {
+                return Ending::Handed(self.exit_code());
+            }
             let deadline = self.supervisor.next_deadline();
             match self.world.next(deadline).await {
                 Happening::Deadline => self.step(Input::Tick),

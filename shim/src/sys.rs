@@ -8,8 +8,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use std::sync::Arc;
 
+use nix::fcntl::{FcntlArg, OFlag};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -72,6 +74,54 @@ pub(crate) fn readable<T: StableFd>(inner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: `StableFd` is implemented above only for types that own one descriptor, which nothing here takes out of them.
     let registered = unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) };
     registered.map_err(|error| error.into_parts().1)
+}
+
+/// The same for when something can be written.
+pub(crate) fn writable<T: StableFd>(inner: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: as in `readable`.
+    let registered = unsafe { AsyncFd::register_with_interest(inner, Interest::WRITABLE) };
+    registered.map_err(|error| error.into_parts().1)
+}
+
+/// Another descriptor for the same file, with a number of at least `least`, close-on-exec.
+pub(crate) fn duplicate_above(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
+    let fd = nix::fcntl::fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(least))?;
+    // SAFETY: the kernel just made this descriptor for us, nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sets or clears `O_NONBLOCK`.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(nix::fcntl::fcntl(fd, FcntlArg::F_GETFL)?);
+    let flags = if on { flags | OFlag::O_NONBLOCK } else { flags - OFlag::O_NONBLOCK };
+    nix::fcntl::fcntl(fd, FcntlArg::F_SETFL(flags))?;
+    Ok(())
+}
+
+/// Sets the window size of a terminal: columns and rows.
+pub(crate) fn set_window_size(terminal: BorrowedFd<'_>, (columns, rows): (u16, u16)) -> io::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: `size` is a live winsize, which the call only reads.
+    let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Receives one descriptor from a Unix socket, without waiting.
+pub(crate) fn receive_fd(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut byte = [0_u8; 64];
+    let mut buffers = [io::IoSliceMut::new(&mut byte)];
+    let mut space = nix::cmsg_space!([RawFd; 1]);
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut buffers, Some(&mut space), flags)?;
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(fds) = control
+            && let Some(&fd) = fds.first()
+        {
+            // SAFETY: the kernel just made this descriptor for us, nobody else knows it; there is room for one only.
+            return Ok(unsafe { OwnedFd::from_raw_fd(fd) });
+        }
+    }
+    Err(io::Error::other("the message brought no descriptor"))
 }
 
 /// pidfd_open(2), close-on-exec.

@@ -11,6 +11,7 @@
 )]
 
 pub mod bundle;
+pub mod containerd;
 pub mod image;
 pub mod programs;
 pub mod rootfs;

@@ -9,7 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A container's place in each hierarchy.
@@ -113,6 +113,32 @@ impl ContainerCgroup {
     /// Every directory that is its own, in any hierarchy, leaf parents included.
     pub fn directories(&self) -> impl Iterator<Item = &Path> {
         self.v1.iter().map(|(_, directory)| directory.as_path()).chain(self.v2.as_deref())
+    }
+
+    /// Go to an existing cgroup below: in the v1 hierarchies of these controllers (`cpu,memory`), or everywhere.
+    ///
+    /// # Errors
+    /// When the path leads out, is not there, or no hierarchy has the controllers.
+    pub fn descend(&mut self, controllers: Option<&str>, below: &Path) -> io::Result<()> {
+        let wrong = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why.to_owned());
+        if !below.components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir | Component::CurDir)) {
+            return Err(wrong("the path must stay below the container's cgroup"));
+        }
+        let below = below.strip_prefix("/").unwrap_or(below);
+        let is_meant =
+            |names: &str| controllers.is_none_or(|wanted| wanted.split(',').any(|one| names.split(',').any(|n| n == one)));
+        let v1 = self.v1.iter_mut().filter(|(names, _)| is_meant(names)).map(|(_, directory)| directory);
+        let v2 = self.v2.iter_mut().filter(|_| self.v2_is_home && controllers.is_none());
+        let mut directories: Vec<&mut PathBuf> = v1.chain(v2).collect();
+        if directories.is_empty() {
+            return Err(wrong("the container has no cgroup of these controllers"));
+        }
+        for directory in &mut directories {
+            let there = directory.join(below);
+            fs::metadata(&there).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", there.display())))?;
+            **directory = there;
+        }
+        Ok(())
     }
 
     /// Is it frozen (paused), or on the way?

@@ -8,22 +8,42 @@ use anyhow::Context;
 use crate::atomic_file;
 use crate::bundle::Bundle;
 use crate::cli::{BundleArgs, Globals};
-use crate::console;
+use crate::console::{self, PidfdSocket};
+use crate::container::Container;
+use crate::container_id::ContainerId;
 use crate::creation::Creation;
 use crate::preserved_fds;
+use crate::supervision;
 
+use super::delete::{self, CgroupFate};
 use super::require_privilege;
 
 /// Performs `create`.
 pub(crate) fn create(args: &BundleArgs, globals: &Globals) -> anyhow::Result<()> {
     require_privilege(globals)?;
     preserved_fds::require_open(args.preserve_fds)?;
-    let id = args.id.parse()?;
+    let id: ContainerId = args.id.parse()?;
     let bundle = Bundle::open(&args.bundle)?;
+    if let Some(plan) = supervision::plan(args, &id, &bundle)? {
+        let launched = supervision::begin(plan, args, &bundle, globals)?;
+        return write_pid_file(args.pid_file.as_deref(), launched.shim);
+    }
     let console = console(args, &bundle, Terminal::HandedOn)?;
-    let creation = Creation::new(id, bundle, globals);
+    let pidfd_socket = PidfdSocket::connect(args.pidfd_socket.as_deref())?;
+    let creation = Creation::new(id.clone(), bundle, globals);
     let pid = creation.create(args, console.as_ref().map(AsFd::as_fd))?;
-    write_pid_file(args.pid_file.as_deref(), pid)
+    let announced = pidfd_socket.send(pid).and_then(|()| write_pid_file(args.pid_file.as_deref(), pid));
+    announced.inspect_err(|_error| match Container::open_locked(&globals.root, &id) {
+        Ok(container) => discard(&container),
+        Err(error) => log::warn!("delete {id} after a failed create: {error:#}"),
+    })
+}
+
+/// Deletes a container that its caller will not hear of.
+pub(crate) fn discard(container: &Container) {
+    if let Err(error) = delete::delete_container(container, CgroupFate::Removed) {
+        log::warn!("delete {} after a failure: {error:#}", container.state.id);
+    }
 }
 
 /// Who holds the master side of a container's terminal.

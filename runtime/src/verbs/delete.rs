@@ -12,6 +12,7 @@ use crate::container::{Container, NoSuchContainer};
 use crate::container_id::ContainerId;
 use crate::hooks::{self, Stage};
 use crate::status::Status;
+use crate::supervised_bundle::SupervisedBundle;
 
 use super::require_privilege;
 
@@ -27,22 +28,62 @@ pub(crate) enum CgroupFate {
     Kept,
 }
 
+/// Whether what still runs is killed, and what is missing is no error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Force {
+    /// Yes.
+    Yes,
+    /// No.
+    No,
+}
+
 /// Performs `delete`.
 pub(crate) fn delete(args: &DeleteArgs, globals: &Globals) -> anyhow::Result<()> {
     require_privilege(globals)?;
     let id: ContainerId = args.id.parse()?;
-    let container = match Container::open_locked(&globals.root, &id) {
+    let force = if args.force { Force::Yes } else { Force::No };
+    let fate = if args.keep_cgroup { CgroupFate::Kept } else { CgroupFate::Removed };
+    match SupervisedBundle::find(&globals.root, &id) {
+        Some(bundle) => delete_supervised(&bundle, &id, force, globals),
+        None => delete_unsupervised(&id, force, fate, globals),
+    }
+}
+
+/// Through its shim; by hand when that is gone.
+pub(crate) fn delete_supervised(
+    bundle: &SupervisedBundle,
+    id: &ContainerId,
+    force: Force,
+    globals: &Globals,
+) -> anyhow::Result<()> {
+    // Whoever is beginning it has the lock; one that was killed before it made the lock has left a directory without.
+    let lock = bundle.lock()?;
+    if bundle.delete(force == Force::Yes)? {
+        return Ok(());
+    }
+    match delete_unsupervised(id, force, CgroupFate::Removed, globals) {
+        // The supervisor ended between two lives: only its directory is left.
+        Err(error) if !error.is::<NoSuchContainer>() => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let forgotten = bundle.forget();
+    drop(lock);
+    forgotten
+}
+
+fn delete_unsupervised(id: &ContainerId, force: Force, fate: CgroupFate, globals: &Globals) -> anyhow::Result<()> {
+    let container = match Container::open_locked(&globals.root, id) {
         Ok(container) => container,
-        Err(error) if error.is::<NoSuchContainer>() => return delete_remains(&id, args, globals, error),
+        Err(error) if error.is::<NoSuchContainer>() => return delete_remains(id, force, globals, error),
         Err(error) => return Err(error),
     };
     match container.status()? {
         Status::Stopped | Status::Created => {}
         status @ (Status::Creating | Status::Running | Status::Paused) => {
-            anyhow::ensure!(args.force, "cannot delete container {id} that is not stopped: {status}");
+            anyhow::ensure!(force == Force::Yes, "cannot delete container {id} that is not stopped: {status}");
         }
     }
-    delete_container(&container, if args.keep_cgroup { CgroupFate::Kept } else { CgroupFate::Removed })
+    delete_container(&container, fate)
 }
 
 /// Deletes a container, whatever it is doing.
@@ -75,12 +116,12 @@ fn end_processes(container: &Container) -> anyhow::Result<()> {
 }
 
 /// A `create` that was killed at its first step leaves a directory without a state.
-fn delete_remains(id: &ContainerId, args: &DeleteArgs, globals: &Globals, missing: anyhow::Error) -> anyhow::Result<()> {
+fn delete_remains(id: &ContainerId, force: Force, globals: &Globals, missing: anyhow::Error) -> anyhow::Result<()> {
     let dir = layout::container_dir(&globals.root, id.as_str());
-    if dir.exists() && args.force {
+    if dir.exists() && force == Force::Yes {
         return remove_dir(&dir);
     }
-    if args.force { Ok(()) } else { Err(missing) }
+    if force == Force::Yes { Ok(()) } else { Err(missing) }
 }
 
 fn remove_dir(dir: &Path) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -10,18 +11,34 @@ use hshim_enter::{CgroupEntry, ContainerCgroup, EnterProgram, Entered, Entry, Re
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 use crate::cli::{ExecArgs, Globals};
-use crate::console;
+use crate::console::{self, PidfdSocket};
 use crate::container::Container;
 use crate::exec_process::{ExecProcess, enter_bin};
 use crate::foreground::Foreground;
 use crate::init_executor::not_executed;
 use crate::init_process::InitProcess;
 use crate::preserved_fds;
+use crate::session_keyring;
 use crate::status::Status;
 use crate::sys;
 
 use super::create::write_pid_file;
 use super::require_privilege;
+
+/// The command is not there, or cannot be executed.
+#[derive(Debug, thiserror::Error)]
+#[error("unable to start container process: {message}")]
+pub(crate) struct NotExecuted {
+    message: String,
+    errno: i32,
+}
+
+impl NotExecuted {
+    /// It is not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.errno == libc::ENOENT
+    }
+}
 
 /// Performs `exec`.
 pub(crate) fn exec(args: &ExecArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
@@ -35,14 +52,20 @@ pub(crate) fn exec(args: &ExecArgs, globals: &Globals) -> anyhow::Result<ExitCod
     anyhow::ensure!(!init.has_ended()?, "cannot exec in a stopped container");
     let process = ExecProcess::new(args, &container, &root, &enter_bin(&globals.root, &container.state.id))?;
     let target = Target::from_pidfd(u32::try_from(pid)?, init.into()).context("look at the container's namespaces")?;
+    let cgroup = exec_cgroup(args, target.pid())?;
+    let pidfd_socket = PidfdSocket::connect(args.pidfd_socket.as_deref())?;
     let stdio = Stdio::new(args, &process, &root, pid)?;
     let foreground = if args.detach { None } else { Some(Foreground::take()?) };
-    let command = enter(&process, &target, &stdio, args.preserve_fds)?;
-    write_pid_file(args.pid_file.as_deref(), command)?;
+    if container.state.has_own_keyring {
+        session_keyring::join(&container.state.id)?;
+    }
+    let command = enter(&process, &target, &cgroup, &stdio, args.preserve_fds)?;
     let pidfd = sys::pidfd_open(command).context("open the process")?;
+    let announced = pidfd_socket.send(command).and_then(|()| write_pid_file(args.pid_file.as_deref(), command));
+    announced.inspect_err(|_error| drop(sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL)))?;
     match foreground {
         None => Ok(ExitCode::SUCCESS),
-        Some(foreground) => Ok(ExitCode::from(foreground.wait(pidfd.as_fd(), stdio.kept())?)),
+        Some(foreground) => Ok(ExitCode::from(foreground.wait(command, pidfd.as_fd(), stdio.kept())?)),
     }
 }
 
@@ -55,6 +78,19 @@ fn running_init(container: &Container, args: &ExecArgs) -> anyhow::Result<InitPr
         Status::Creating => anyhow::bail!("cannot exec in a container that is being created"),
     }
     container.init()?.context("cannot exec in a stopped container")
+}
+
+/// The cgroups of the process: the container's, or existing ones below that `--cgroup` names.
+fn exec_cgroup(args: &ExecArgs, init: u32) -> anyhow::Result<ContainerCgroup> {
+    let mut cgroup = ContainerCgroup::of_pid(init).context("find the container's cgroups")?;
+    for written in &args.cgroup {
+        let (controllers, below) = match written.split_once(':') {
+            Some((controllers, below)) => (Some(controllers), below),
+            None => (None, written.as_str()),
+        };
+        cgroup.descend(controllers, Path::new(below)).with_context(|| format!("--cgroup {written}"))?;
+    }
+    Ok(cgroup)
 }
 
 /// The process' standard streams.
@@ -102,8 +138,13 @@ impl Stdio {
 }
 
 /// Steps in and returns the command's process id, a child of this process.
-fn enter(process: &ExecProcess, target: &Target, stdio: &Stdio, preserve_fds: u32) -> anyhow::Result<i32> {
-    let cgroup = ContainerCgroup::of_pid(target.pid()).context("find the container's cgroups")?;
+fn enter(
+    process: &ExecProcess,
+    target: &Target,
+    cgroup: &ContainerCgroup,
+    stdio: &Stdio,
+    preserve_fds: u32,
+) -> anyhow::Result<i32> {
     let home = cgroup.open_v2_home().context("open the container's cgroup")?;
     // Never written to here: its presence tells hshim-enter that the directory is one of v2, to clone into.
     let kill = cgroup.v2_directory().map(|dir| File::options().write(true).open(dir.join("cgroup.kill"))).transpose();
@@ -138,7 +179,7 @@ fn command(entered: &Entered, process: &ExecProcess) -> anyhow::Result<i32> {
         Report::Running { pid } => Ok(i32::try_from(pid)?),
         Report::CouldNotExec { errno, .. } => {
             let name = process.argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            anyhow::bail!("unable to start container process: {}", not_executed(&name, nix::Error::from_raw(errno)))
+            Err(NotExecuted { message: not_executed(&name, nix::Error::from_raw(errno)), errno }.into())
         }
         Report::CouldNotEnter { step, errno, .. } => anyhow::bail!(
             "unable to start container process: {}: {}",

@@ -4,6 +4,7 @@ use crate::cli::{Globals, KillArgs};
 use crate::container::Container;
 use crate::signal_name::SignalNumber;
 use crate::status::Status;
+use crate::supervised_bundle::SupervisedBundle;
 
 use super::require_privilege;
 
@@ -11,7 +12,14 @@ use super::require_privilege;
 pub(crate) fn kill(args: &KillArgs, globals: &Globals) -> anyhow::Result<()> {
     require_privilege(globals)?;
     let SignalNumber(signal) = args.signal.parse()?;
-    let container = Container::open(&globals.root, &args.id.parse()?)?;
+    let id = args.id.parse()?;
+    let supervised = SupervisedBundle::find(&globals.root, &id);
+    if let Some(bundle) = supervised
+        && bundle.kill(signal, args.all)?
+    {
+        return Ok(());
+    }
+    let container = Container::open(&globals.root, &id)?;
     let status = container.status()?;
     if args.all {
         // Also of a stopped container: what it started may live on in a shared pid namespace.

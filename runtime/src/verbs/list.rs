@@ -1,21 +1,24 @@
 //! `list`: all containers below the root.
 
+use std::path::Path;
+
 use anyhow::Context;
-use nix::unistd::{Uid, User};
+use nix::unistd::{Uid, User, geteuid};
 
 use crate::cli::{Globals, ListArgs, TableOrJson};
 use crate::container::Container;
+use crate::container_id::ContainerId;
 use crate::table::Table;
 
 use super::state::Shown;
 
 /// Performs `list`.
 pub(crate) fn list(args: &ListArgs, globals: &Globals) -> anyhow::Result<()> {
-    let containers = Container::all(&globals.root)?;
+    let ids = Shown::ids(&globals.root)?;
     if args.quiet {
-        return super::print(&containers.iter().map(|container| format!("{}\n", container.state.id)).collect::<String>());
+        return super::print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
     }
-    let shown = containers.iter().map(listed).collect::<anyhow::Result<Vec<_>>>()?;
+    let shown: Vec<Shown> = ids.iter().filter_map(|id| listed(&globals.root, id)).collect();
     match args.format {
         // runc prints null for none; an empty list is what a reader expects of one.
         TableOrJson::Json => super::print(&format!("{}\n", serde_json::to_string(&shown).context("write the list as JSON")?)),
@@ -23,10 +26,12 @@ pub(crate) fn list(args: &ListArgs, globals: &Globals) -> anyhow::Result<()> {
     }
 }
 
-fn listed(container: &Container) -> anyhow::Result<Shown> {
-    let user = User::from_uid(Uid::from_raw(container.state.owner)).ok().flatten();
-    let owner = user.map_or_else(|| format!("#{}", container.state.owner), |user| user.name);
-    Ok(Shown { owner, ..Shown::of(container)? })
+/// None when it was deleted meanwhile.
+fn listed(root: &Path, id: &ContainerId) -> Option<Shown> {
+    let shown = Shown::open(root, id).inspect_err(|error| log::debug!("{id}: {error:#}")).ok()?;
+    let owner = Container::open(root, id).map_or_else(|_error| geteuid(), |container| Uid::from_raw(container.state.owner));
+    let user = User::from_uid(owner).ok().flatten();
+    Some(Shown { owner: user.map_or_else(|| format!("#{owner}"), |user| user.name), ..shown })
 }
 
 fn table(shown: &[Shown]) -> String {

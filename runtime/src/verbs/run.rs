@@ -6,21 +6,24 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use hshim_health::plan::PodPlan;
 use nix::sys::wait::waitpid;
 use nix::unistd::pipe;
 
 use crate::bundle::Bundle;
 use crate::cli::{Globals, RunArgs};
-use crate::console;
+use crate::console::{self, PidfdSocket};
 use crate::container::Container;
 use crate::container_id::ContainerId;
 use crate::creation::Creation;
 use crate::foreground::Foreground;
 use crate::preserved_fds;
+use crate::supervised_bundle::{self, SupervisedBundle};
+use crate::supervision;
 use crate::sys;
 
-use super::create::{self, Terminal};
-use super::delete::{self, CgroupFate};
+use super::create::{self, Terminal, discard};
+use super::delete::{self, CgroupFate, Force};
 use super::{require_privilege, start};
 
 /// Performs `run`.
@@ -29,14 +32,60 @@ pub(crate) fn run(args: &RunArgs, globals: &Globals) -> anyhow::Result<ExitCode>
     preserved_fds::require_open(args.bundle.preserve_fds)?;
     let id: ContainerId = args.bundle.id.parse()?;
     let bundle = Bundle::open(&args.bundle.bundle)?;
+    if let Some(plan) = supervision::plan(&args.bundle, &id, &bundle)? {
+        return run_supervised(args, &id, plan, &bundle, globals);
+    }
     if args.detach { run_detached(args, id, bundle, globals) } else { run_in_foreground(args, id, bundle, globals) }
+}
+
+/// In the foreground too it is the shim that looks after the container: it goes on when this process is killed.
+fn run_supervised(
+    args: &RunArgs,
+    id: &ContainerId,
+    plan: PodPlan,
+    bundle: &Bundle,
+    globals: &Globals,
+) -> anyhow::Result<ExitCode> {
+    let foreground = if args.detach { None } else { Some(Foreground::take()?) };
+    let launched = supervision::begin(plan, &args.bundle, bundle, globals)?;
+    let supervised = SupervisedBundle::find(&globals.root, id).context("its supervisor has gone again")?;
+    let begun = create::write_pid_file(args.bundle.pid_file.as_deref(), launched.shim).and_then(|()| supervised.start());
+    begun.inspect_err(|_error| discard_supervised(id, globals))?;
+    let Some(foreground) = foreground else { return Ok(ExitCode::SUCCESS) };
+    let code = wait_supervised(&foreground, &supervised, id)?;
+    if !args.keep {
+        delete::delete_supervised(&supervised, id, Force::No, globals)?;
+    }
+    Ok(ExitCode::from(code))
+}
+
+/// Until its final end.
+fn wait_supervised(foreground: &Foreground, supervised: &SupervisedBundle, id: &ContainerId) -> anyhow::Result<u8> {
+    let gone = || format!("the supervisor of {id} is gone, its container goes on without one: hshim delete --force {id} ends it");
+    let mut client = supervised.awaited()?.with_context(gone)?;
+    foreground.wait_for(client.as_fd(), |signal| {
+        // One that comes when it has just ended has nothing to reach.
+        supervised.kill(signal, false).map(drop).or_else(|error| {
+            log::debug!("forward signal {signal}: {error:#}");
+            Ok(())
+        })
+    })?;
+    supervised_bundle::exit_code(&client.receive().with_context(gone)?)
+}
+
+fn discard_supervised(id: &ContainerId, globals: &Globals) {
+    let Some(supervised) = SupervisedBundle::find(&globals.root, id) else { return };
+    if let Err(error) = delete::delete_supervised(&supervised, id, Force::Yes, globals) {
+        log::warn!("delete {id} after a failed run: {error:#}");
+    }
 }
 
 fn run_detached(args: &RunArgs, id: ContainerId, bundle: Bundle, globals: &Globals) -> anyhow::Result<ExitCode> {
     let console = create::console(&args.bundle, &bundle, Terminal::HandedOn)?;
+    let pidfd_socket = PidfdSocket::connect(args.bundle.pidfd_socket.as_deref())?;
     let pid = Creation::new(id.clone(), bundle, globals).create(&args.bundle, console.as_ref().map(AsFd::as_fd))?;
     let container = Container::open_locked(&globals.root, &id)?;
-    begin(&container, args, pid)?;
+    begin(&container, args, &pidfd_socket, pid)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -45,6 +94,7 @@ fn run_in_foreground(args: &RunArgs, id: ContainerId, bundle: Bundle, globals: &
     let has_terminal = bundle.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
     let (theirs, ours) =
         if has_terminal { console::pair().map(|(theirs, ours)| (Some(theirs), Some(ours)))? } else { (None, None) };
+    let pidfd_socket = PidfdSocket::connect(args.bundle.pidfd_socket.as_deref())?;
     let foreground = Foreground::take()?;
     // The container's init is a child of the process that creates it; when that ends, it becomes ours.
     nix::sys::prctl::set_child_subreaper(true).context("become the parent of the container")?;
@@ -54,9 +104,12 @@ fn run_in_foreground(args: &RunArgs, id: ContainerId, bundle: Bundle, globals: &
     let init = sys::pidfd_open(pid).context("open the init process")?;
     let master = ours.map(|ours| console::receive(ours.as_fd())).transpose();
     let master = master.inspect_err(|_error| discard(&container))?;
-    begin(&container, args, pid)?;
+    if args.no_subreaper {
+        nix::sys::prctl::set_child_subreaper(false).context("--no-subreaper")?;
+    }
+    begin(&container, args, &pidfd_socket, pid)?;
     drop(container);
-    let code = foreground.wait(init.as_fd(), master)?;
+    let code = foreground.wait(pid, init.as_fd(), master)?;
     if !args.keep {
         let container = Container::open_locked(&globals.root, &id)?;
         delete::delete_container(&container, CgroupFate::Removed)?;
@@ -64,17 +117,13 @@ fn run_in_foreground(args: &RunArgs, id: ContainerId, bundle: Bundle, globals: &
     Ok(ExitCode::from(code))
 }
 
-/// Writes the pid file and starts the container; it is deleted when that fails.
-fn begin(container: &Container, args: &RunArgs, pid: i32) -> anyhow::Result<()> {
-    create::write_pid_file(args.bundle.pid_file.as_deref(), pid)
+/// Tells of the process and starts the container; it is deleted when that fails.
+fn begin(container: &Container, args: &RunArgs, pidfd_socket: &PidfdSocket, pid: i32) -> anyhow::Result<()> {
+    pidfd_socket
+        .send(pid)
+        .and_then(|()| create::write_pid_file(args.bundle.pid_file.as_deref(), pid))
         .and_then(|()| start::start_created(container))
         .inspect_err(|_error| discard(container))
-}
-
-fn discard(container: &Container) {
-    if let Err(error) = delete::delete_container(container, CgroupFate::Removed) {
-        log::warn!("delete {} after a failed run: {error:#}", container.state.id);
-    }
 }
 
 /// Creates in a process of its own: libcontainer leaves its caller undumpable, in the container's cgroups and with its

@@ -6,13 +6,18 @@ use crate::hooks::{self, Stage};
 use crate::libcontainer_builder;
 use crate::start_fifo::{StartFifo, Started};
 use crate::status::Status;
+use crate::supervised_bundle::SupervisedBundle;
 
 use super::require_privilege;
 
 /// Performs `start`.
 pub(crate) fn start(id: &str, globals: &Globals) -> anyhow::Result<()> {
     require_privilege(globals)?;
-    let container = Container::open_locked(&globals.root, &id.parse()?)?;
+    let id = id.parse()?;
+    if let Some(bundle) = SupervisedBundle::find(&globals.root, &id) {
+        return bundle.start();
+    }
+    let container = Container::open_locked(&globals.root, &id)?;
     start_created(&container)
 }
 

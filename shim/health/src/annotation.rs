@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::admission::{policy, probe_plan};
 use crate::faults::{FaultKind, Faults};
 use crate::fields::{Fields, below};
-use crate::plan::{BackoffPlan, ContainerPlan, Origin, PodPlan, ProbeKind, ProbePlan, RestartPolicy};
+use crate::plan::{BackoffPlan, ContainerPlan, Origin, PodPlan, ProbeKind, ProbePlan, RestartBudget, RestartPolicy};
 use crate::pod::read_probe;
 
 const PREFIX: &str = "hshim.dev/";
@@ -33,14 +33,67 @@ const GRACE: Duration = Duration::from_secs(30);
 /// # Errors
 /// Every unknown `hshim.dev/` key, every value that is not JSON, every fault in it, with the annotation's name in the path.
 pub fn plan(id: &str, annotations: &BTreeMap<String, String>) -> Result<Option<PodPlan>, Faults> {
+    Ok(read(id, annotations, Host::Alone)?.map(|asked| asked.plan))
+}
+
+/// The same for a container of containerd: restarts are quick and bounded, and may be left to the kubelet.
+///
+/// # Errors
+/// As [`plan`].
+pub fn task(name: &str, annotations: &BTreeMap<String, String>) -> Result<Option<Task>, Faults> {
+    read(name, annotations, Host::Containerd)
+}
+
+/// What the annotations of a container of containerd ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// To be supervised so.
+    pub plan: PodPlan,
+    /// Who restarts it.
+    pub restart_owner: RestartOwner,
+    /// A file in the container that exists exactly while the container is ready.
+    pub status_file: Option<String>,
+}
+
+/// Who starts an ended container again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestartOwner {
+    /// The shim, in place.
+    #[default]
+    Shim,
+    /// The node's agent: the shim probes and kills, every end is handed on.
+    Kubelet,
+    /// The agent while it is alive, else the shim.
+    Auto,
+}
+
+/// Who else is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    /// A bundle.
+    Alone,
+    /// containerd, and perhaps a kubelet.
+    Containerd,
+}
+
+impl Host {
+    const fn backoff(self) -> BackoffPlan {
+        match self {
+            Self::Alone => BackoffPlan::KUBERNETES,
+            Self::Containerd => BackoffPlan::CONTAINERD,
+        }
+    }
+}
+
+fn read(id: &str, annotations: &BTreeMap<String, String>, host: Host) -> Result<Option<Task>, Faults> {
     let mut faults = Faults::default();
     let asked = collect(id, annotations, &mut faults);
     if asked.is_empty() {
         return faults.or(None);
     }
-    let mut reader = AnnotationReader { asked, faults: &mut faults };
+    let mut reader = AnnotationReader { asked, faults: &mut faults, host };
     let supervision = reader.supervision();
-    let mut probe = |kind| reader.probe(kind, supervision);
+    let mut probe = |kind| reader.probe(kind, &supervision);
     let (startup, liveness, readiness) = (probe(ProbeKind::Startup), probe(ProbeKind::Liveness), probe(ProbeKind::Readiness));
     let container = ContainerPlan {
         name: id.to_owned(),
@@ -49,7 +102,7 @@ pub fn plan(id: &str, annotations: &BTreeMap<String, String>) -> Result<Option<P
         startup,
         liveness,
         readiness,
-        backoff: reader.backoff(),
+        backoff: BackoffPlan { budget: supervision.budget.or(host.backoff().budget), ..reader.backoff() },
         errors_count_as_failures: supervision.errors_count_as_failures,
         stop_signal: TERMINATE,
     };
@@ -61,7 +114,8 @@ pub fn plan(id: &str, annotations: &BTreeMap<String, String>) -> Result<Option<P
         termination_grace: reader.grace(),
         containers: vec![container],
     };
-    faults.or(Some(plan))
+    let Extensions { restart_owner, status_file, .. } = supervision;
+    faults.or(Some(Task { plan, restart_owner, status_file }))
 }
 
 /// The annotations that are about this container, by their names without prefix.
@@ -84,15 +138,19 @@ fn collect<'a>(id: &str, annotations: &'a BTreeMap<String, String>, faults: &mut
 }
 
 /// hshim's own extensions.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Extensions {
     period: Option<Duration>,
     errors_count_as_failures: bool,
+    budget: Option<RestartBudget>,
+    restart_owner: RestartOwner,
+    status_file: Option<String>,
 }
 
 struct AnnotationReader<'a, 'f> {
     asked: BTreeMap<&'a str, (String, &'a str)>,
     faults: &'f mut Faults,
+    host: Host,
 }
 
 impl AnnotationReader<'_, '_> {
@@ -108,7 +166,7 @@ impl AnnotationReader<'_, '_> {
         }
     }
 
-    fn probe(&mut self, kind: ProbeKind, extensions: Extensions) -> Option<ProbePlan> {
+    fn probe(&mut self, kind: ProbeKind, extensions: &Extensions) -> Option<ProbePlan> {
         let (value, path) = self.json(&format!("{}Probe", kind.word()))?;
         let spec = read_probe(&value, &path, self.faults)?;
         let plan = probe_plan(kind, spec, &path, self.faults, |_| None);
@@ -132,7 +190,7 @@ impl AnnotationReader<'_, '_> {
     }
 
     fn backoff(&mut self) -> BackoffPlan {
-        let standard = BackoffPlan::KUBERNETES;
+        let standard = self.host.backoff();
         let Some((value, path)) = self.json("backoff") else { return standard };
         let Some(mut fields) = Fields::open(&value, &path, self.faults) else { return standard };
         let mut time = |name, default| milliseconds(&mut fields, name, self.faults).unwrap_or(default);
@@ -140,6 +198,7 @@ impl AnnotationReader<'_, '_> {
             initial: time("initialMilliseconds", standard.initial),
             cap: time("capMilliseconds", standard.cap),
             reset_after: time("resetAfterMilliseconds", standard.reset_after),
+            budget: standard.budget,
         };
         fields.finish(self.faults);
         if backoff.cap < backoff.initial {
@@ -153,14 +212,60 @@ impl AnnotationReader<'_, '_> {
     fn supervision(&mut self) -> Extensions {
         let Some((value, path)) = self.json("supervision") else { return Extensions::default() };
         let Some(mut fields) = Fields::open(&value, &path, self.faults) else { return Extensions::default() };
-        let extensions = Extensions {
+        let mut extensions = Extensions {
             period: milliseconds(&mut fields, "periodMilliseconds", self.faults),
             errors_count_as_failures: fields.boolean("errorsCountAsFailures", self.faults).unwrap_or(false),
+            budget: fields.nested("restartBudget", self.faults, budget),
+            ..Extensions::default()
         };
-        fields.refuse(&["restartOwner", "restartBudget"]);
+        match self.host {
+            // Nobody else is there who could restart.
+            Host::Alone => fields.refuse(&["restartOwner", "statusFile"]),
+            Host::Containerd => {
+                extensions.restart_owner = restart_owner(&mut fields, self.faults);
+                extensions.status_file = status_file(&mut fields, self.faults);
+            }
+        }
         fields.finish(self.faults);
         extensions
     }
+}
+
+fn restart_owner(fields: &mut Fields<'_>, faults: &mut Faults) -> RestartOwner {
+    match fields.string("restartOwner", faults).as_deref() {
+        None | Some("shim") => RestartOwner::Shim,
+        Some("kubelet") => RestartOwner::Kubelet,
+        Some("auto") => RestartOwner::Auto,
+        Some(other) => {
+            faults.invalid(&fields.path_of("restartOwner"), other, "must be shim, kubelet or auto");
+            RestartOwner::Shim
+        }
+    }
+}
+
+fn status_file(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<String> {
+    let path = fields.string("statusFile", faults)?;
+    if !path.starts_with('/') || path.ends_with('/') || path.split('/').any(|part| part == "..") {
+        let detail = "must be the absolute path of a file in the container, without ..";
+        faults.invalid(&fields.path_of("statusFile"), path.as_str(), detail);
+    }
+    Some(path)
+}
+
+fn budget(value: &Value, path: &str, faults: &mut Faults) -> Option<RestartBudget> {
+    let mut fields = Fields::open(value, path, faults)?;
+    let restarts = fields.int32("restarts", faults);
+    let within = milliseconds(&mut fields, "withinMilliseconds", faults);
+    for (name, missing) in [("restarts", restarts.is_none()), ("withinMilliseconds", within.is_none())] {
+        if missing {
+            faults.add(&fields.path_of(name), FaultKind::Required, None, "");
+        }
+    }
+    if let Some(negative @ ..0) = restarts {
+        faults.invalid(&fields.path_of("restarts"), negative, "must be 0 or more");
+    }
+    fields.finish(faults);
+    Some(RestartBudget { restarts: u32::try_from(restarts?).unwrap_or_default(), within: within? })
 }
 
 fn milliseconds(fields: &mut Fields<'_>, name: &'static str, faults: &mut Faults) -> Option<Duration> {

@@ -12,9 +12,12 @@ use crate::moment::Moment;
 use crate::plan::BackoffPlan;
 
 /// Memory of the back-off of one container.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Backoff {
     next: Option<Advance>,
+    /// When there were restarts; only as many as the budget asks about.
+    #[serde(default)]
+    restarts: Vec<Moment>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +42,18 @@ impl Backoff {
             Some(_) | None => plan.initial.min(plan.cap),
         };
         self.next = Some(Advance { delay, at: now });
+        if let Some(budget) = plan.budget {
+            self.restarts.retain(|at| now.since(*at) < budget.within);
+            self.restarts.push(now);
+        }
+    }
+
+    /// Whether the budget has a further restart.
+    pub(crate) fn allows(&self, plan: &BackoffPlan, now: Moment) -> bool {
+        plan.budget.is_none_or(|budget| {
+            let recent = self.restarts.iter().filter(|at| now.since(**at) < budget.within).count();
+            u32::try_from(recent).is_ok_and(|recent| recent < budget.restarts)
+        })
     }
 }
 
@@ -76,6 +91,24 @@ mod tests {
         assert_eq!(backoff.wait_after(&plan, at(621)), Duration::ZERO);
         backoff.advance(&plan, at(621), at(621));
         assert_eq!(backoff.wait_after(&plan, at(622)), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_budget_ends_restarts_and_fills_up_with_time() {
+        let plan = BackoffPlan {
+            budget: Some(crate::plan::RestartBudget { restarts: 2, within: Duration::from_secs(60) }),
+            ..BackoffPlan::KUBERNETES
+        };
+        let mut backoff = Backoff::default();
+        let mut allowed = Vec::new();
+        for second in [0, 10, 20, 59, 60, 61] {
+            allowed.push(backoff.allows(&plan, at(second)));
+            if backoff.allows(&plan, at(second)) {
+                backoff.advance(&plan, at(second), at(second));
+            }
+        }
+        assert_eq!(allowed, [true, true, false, false, true, false]);
+        assert!(backoff.allows(&BackoffPlan::KUBERNETES, at(61)), "no budget, no end");
     }
 
     #[test]

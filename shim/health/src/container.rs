@@ -203,6 +203,11 @@ impl Container {
             self.stage = Stage::Ended { termination: self.last_termination.clone() };
             return;
         }
+        if !self.backoff.allows(&around.plan.backoff, around.now) {
+            orders.warn(around.plan, EventReason::BackoffLimitExceeded, budget_text(around));
+            self.stage = Stage::Ended { termination: self.last_termination.clone() };
+            return;
+        }
         // Nothing existed that could have ended, so no policy is asked: it is tried again, as the kubelet does.
         let wait = self
             .backoff
@@ -245,7 +250,11 @@ impl Container {
     fn settle(&mut self, ended: Ended, around: Surroundings<'_>, orders: &mut Orders) {
         let cause = ended.cause();
         let again = !self.retired && around.plan.restart_policy.restarts_after(&cause, ended.termination.exit);
-        if !again {
+        let exceeded = again && cause != StopCause::RestartRequested && !self.backoff.allows(&around.plan.backoff, around.now);
+        if exceeded {
+            orders.warn(around.plan, EventReason::BackoffLimitExceeded, budget_text(around));
+        }
+        if !again || exceeded {
             self.stage = Stage::Ended { termination: Some(ended.termination) };
             return;
         }
@@ -557,6 +566,14 @@ fn pod_words(around: Surroundings<'_>) -> String {
 
 fn backing_off_event(around: Surroundings<'_>) -> String {
     format!("Back-off restarting failed container {} in pod {}", around.plan.name, pod_words(around))
+}
+
+fn budget_text(around: Surroundings<'_>) -> String {
+    let name = &around.plan.name;
+    around.plan.backoff.budget.map_or_else(String::new, |budget| {
+        let within = crate::columns::go_duration(budget.within);
+        format!("Container {name} was restarted {} times within {within}, its end is final", budget.restarts)
+    })
 }
 
 fn backing_off_message(wait: Duration, around: Surroundings<'_>) -> String {

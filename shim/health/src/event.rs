@@ -36,7 +36,7 @@ pub enum EventKind {
     Warning,
 }
 
-/// `Event.reason`: the kubelet's words (pkg/kubelet/events/event.go).
+/// `Event.reason`: the kubelet's words (pkg/kubelet/events/event.go), and of jobs `BackoffLimitExceeded`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are the documentation: they are the kubelet's own words")]
 pub enum EventReason {
@@ -49,6 +49,7 @@ pub enum EventReason {
     ProbeWarning,
     Killing,
     BackOff,
+    BackoffLimitExceeded,
 }
 
 impl<T> Event<T> {

@@ -168,10 +168,35 @@ pub struct BackoffPlan {
     pub cap: Duration,
     /// A run that outlasts this resets the back-off (Kubernetes: 600 s).
     pub reset_after: Duration,
+    /// When restarts end for good; never in Kubernetes.
+    #[serde(default)]
+    pub budget: Option<RestartBudget>,
+}
+
+/// How many restarts there may be within a time; what would be one more is not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestartBudget {
+    /// So many.
+    pub restarts: u32,
+    /// Within this time.
+    pub within: Duration,
 }
 
 impl BackoffPlan {
     /// Kubernetes' numbers.
-    pub const KUBERNETES: Self =
-        Self { initial: Duration::from_secs(10), cap: Duration::from_secs(300), reset_after: Duration::from_secs(600) };
+    pub const KUBERNETES: Self = Self {
+        initial: Duration::from_secs(10),
+        cap: Duration::from_secs(300),
+        reset_after: Duration::from_secs(600),
+        budget: None,
+    };
+
+    /// Under containerd: quick, and bounded, so that the kubelet takes over a container that restarts do not help.
+    pub const CONTAINERD: Self = Self {
+        initial: Duration::from_millis(100),
+        cap: Duration::from_secs(10),
+        reset_after: Duration::from_secs(600),
+        budget: Some(RestartBudget { restarts: 3, within: Duration::from_secs(600) }),
+    };
 }

@@ -1,6 +1,6 @@
 //! A pod's supervisor: the whole calculator behind one function, [`Supervisor::step`].
 //!
-//! It owns its [`Container`]s, routes each input to the one that it is about, lets every container do what is due, counts the
+//! It owns its containers, routes each input to the one that it is about, lets every container do what is due, counts the
 //! events and publishes the status when it changed.
 
 use std::time::Duration;

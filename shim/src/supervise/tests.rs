@@ -124,13 +124,17 @@ struct Stage {
 
 impl Stage {
     fn set(origin: Origin, policy: RestartPolicy, script: Script) -> Self {
+        Self::set_to(Stay::UntilDeleted, origin, policy, script)
+    }
+
+    fn set_to(stay: Stay, origin: Origin, policy: RestartPolicy, script: Script) -> Self {
         let (report, happenings) = mpsc::unbounded_channel();
         let (write, timeline) = mpsc::unbounded_channel();
         let runs = vec![None; script.start_takes.len()];
         let begin = Instant::now();
         let supervisor = Supervisor::new(plan(origin, policy, runs.len()), Moment::BOOT);
         let world = ScriptedWorld { begin, script, report: report.clone(), happenings, timeline: write, runs };
-        let task = tokio::spawn(async move { Loop::new(supervisor, world).run().await });
+        let task = tokio::spawn(async move { Loop::new(supervisor, world, stay).run().await });
         Self { report, timeline, task }
     }
 
@@ -221,6 +225,16 @@ async fn a_probe_that_never_answers_does_not_keep_the_pod_from_being_deleted() {
     assert_eq!(stage.ask(Request::Delete { grace: None }).await.unwrap(), Reply::Done);
     assert_eq!((&mut stage.task).await.unwrap(), Ending::Deleted);
     assert_eq!(stage.so_far(), ["0 start 0 run 0", "1 terminate 0 with 15", "1 finish"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shim_that_a_caller_waits_for_ends_as_the_container_finally_did() {
+    let mut stage = Stage::set_to(Stay::UntilContainerEnds, Origin::Bundle, RestartPolicy::Always, healthy());
+    assert_eq!(stage.ask(Request::Start).await.unwrap(), Reply::Done);
+    let wait = stage.ask(Request::Wait);
+    assert_eq!(stage.ask(Request::Kill { signal: libc::SIGTERM, all: false }).await.unwrap(), Reply::Done);
+    assert_eq!(wait.await.unwrap(), Reply::Exited { code: 143 });
+    assert_eq!((&mut stage.task).await.unwrap(), Ending::Handed(143));
 }
 
 #[tokio::test(start_paused = true)]

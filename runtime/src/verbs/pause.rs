@@ -1,0 +1,20 @@
+//! `pause`: every process of a container stands still.
+
+use anyhow::Context;
+
+use crate::cli::Globals;
+use crate::container::Container;
+use crate::status::Status;
+
+use super::require_privilege;
+
+/// Performs `pause`.
+pub(crate) fn pause(id: &str, globals: &Globals) -> anyhow::Result<()> {
+    require_privilege(globals)?;
+    let container = Container::open_locked(&globals.root, &id.parse()?)?;
+    match container.status()? {
+        Status::Created | Status::Running => container.state.cgroup.freeze().with_context(|| format!("pause {id}")),
+        Status::Paused => anyhow::bail!("container already paused: {id}"),
+        Status::Creating | Status::Stopped => anyhow::bail!("container not running: {id}"),
+    }
+}

@@ -1,0 +1,131 @@
+//! The server process: from its inherited listener to its orderly end.
+//!
+//! It ends on Shutdown with no container left, on SIGTERM and SIGINT, and by itself when for a minute it had neither a container
+//! nor a connection: nobody will come any more.
+
+use std::io;
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
+use ttrpc::asynchronous::Server;
+use ttrpc::asynchronous::transport::Listener;
+
+use super::flags::Flags;
+use super::listener::Connections;
+use super::{log_fifo, socket};
+use crate::children::{self, Children};
+use crate::session;
+use crate::sys;
+use crate::task::publisher::{Address, Publisher};
+use crate::task::shared::{Agent, Shared};
+use crate::task::{Tasks, services};
+
+/// The descriptor that `start` bound.
+const LISTENER: i32 = 3;
+/// How long nobody may need the shim.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long the last events may take.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// Serves until the end.
+pub(super) fn serve(flags: &Flags) -> ExitCode {
+    log_fifo::open();
+    if flags.debug {
+        log::set_max_level(log::LevelFilter::Debug);
+    }
+    let Some(listener) = sys::inherited(LISTENER).map(StdListener::from) else {
+        log::error!("descriptor {LISTENER} is no listener: this program is started by `start`");
+        return ExitCode::FAILURE;
+    };
+    let served = begin().and_then(|runtime| {
+        let served = runtime.block_on(run(flags, listener));
+        runtime.shutdown_background();
+        served
+    });
+    if let Some(path) = std::env::var_os("HSHIM_SOCKET").map(PathBuf::from) {
+        drop(socket::remove(&path));
+    }
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn begin() -> io::Result<tokio::runtime::Runtime> {
+    session::stand_alone()?;
+    // Waited for by a descriptor.
+    ends().thread_block()?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+fn ends() -> SigSet {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGTERM);
+    set.add(Signal::SIGINT);
+    set
+}
+
+async fn run(flags: &Flags, listener: StdListener) -> io::Result<()> {
+    let children = Arc::new(Children::default());
+    let address = Address {
+        ttrpc: std::env::var("TTRPC_ADDRESS").ok().filter(|address| !address.is_empty()),
+        grpc: flags.address.clone(),
+        binary: flags.publish_binary.clone(),
+    };
+    let (events, sender) = Publisher::start(&flags.namespace, address, Arc::clone(&children));
+    let namespace = flags.namespace.clone();
+    let shared = Arc::new(Shared { namespace, children: Arc::clone(&children), events, agent: Agent::default() });
+    let tasks = Tasks::new(Arc::clone(&shared));
+    let reaper = tokio::spawn(children::reap_strangers_for_ever(children));
+    listener.set_nonblocking(true)?;
+    let connections = Connections::new(UnixListener::from_std(listener)?, Arc::clone(&shared));
+    let mut server = Server::new().add_listener(Listener::new(connections)).register_service(services(&tasks));
+    server.start().await.map_err(io::Error::other)?;
+    let signals = sys::readable(SignalFd::with_flags(&ends(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)?;
+    tokio::select! {
+        () = tasks.shut_down() => {}
+        () = unneeded(&tasks, &shared) => log::debug!("nobody needs this shim any more"),
+        signal = signals.readable() => drop(signal?),
+    }
+    end(server, tasks, shared, sender).await;
+    reaper.abort();
+    Ok(())
+}
+
+/// Replies go out first, then events; then the process may end.
+async fn end(mut server: Server, tasks: Arc<Tasks>, shared: Arc<Shared>, sender: JoinHandle<()>) {
+    server.stop_listen().await;
+    let replied = tokio::time::timeout(FLUSH, async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        server.disconnect().await;
+    });
+    drop(replied.await);
+    // The sender ends when nobody can send any more.
+    drop((server, tasks, shared));
+    drop(tokio::time::timeout(FLUSH, sender).await);
+}
+
+/// Resolves when for a minute there was neither a container nor a connection.
+async fn unneeded(tasks: &Tasks, shared: &Shared) {
+    loop {
+        if !tasks.is_empty() || shared.agent.is_connected() {
+            shared.agent.changed().await;
+            continue;
+        }
+        let before = shared.agent.ever();
+        drop(tokio::time::timeout(IDLE, shared.agent.changed()).await);
+        if tasks.is_empty() && !shared.agent.is_connected() && shared.agent.ever() == before {
+            return;
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What all containers of one shim share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+use super::publisher::Publisher;
+use crate::children::Children;
+use crate::clock;
+
+/// An agent that called this recently is alive.
+const RECENT_MILLISECONDS: i64 = 60_000;
+
+/// Shared by all containers of the shim.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// containerd's namespace.
+    pub(crate) namespace: String,
+    /// Who waits for children.
+    pub(crate) children: Arc<Children>,
+    /// Where events go.
+    pub(crate) events: Publisher,
+    /// Is containerd there?
+    pub(crate) agent: Agent,
+}
+
+/// What is known of containerd.
+#[derive(Debug, Default)]
+pub(crate) struct Agent {
+    connections: AtomicUsize,
+    ever: AtomicUsize,
+    last_call: AtomicI64,
+    changed: Notify,
+}
+
+impl Agent {
+    /// A connection was accepted.
+    pub(crate) fn on_connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.ever.fetch_add(1, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
+
+    /// A connection was closed.
+    pub(crate) fn on_disconnected(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
+
+    /// A request came.
+    pub(crate) fn on_call(&self) {
+        self.last_call.store(milliseconds(), Ordering::Relaxed);
+    }
+
+    /// How many connections were ever accepted.
+    pub(crate) fn ever(&self) -> usize {
+        self.ever.load(Ordering::Relaxed)
+    }
+
+    /// Somebody is connected.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connections.load(Ordering::Relaxed) > 0
+    }
+
+    /// It is connected and has asked something recently.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.is_connected() && milliseconds() - self.last_call.load(Ordering::Relaxed) < RECENT_MILLISECONDS
+    }
+
+    /// Waits until connections come or go, or containers do.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Containers came or went.
+    pub(crate) fn note(&self) {
+        self.changed.notify_one();
+    }
+}
+
+fn milliseconds() -> i64 {
+    i64::try_from(clock::now().as_duration().as_millis()).unwrap_or(i64::MAX)
+}

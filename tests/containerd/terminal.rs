@@ -1,0 +1,71 @@
+//! A terminal for `ctr`, as a user has one.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use hshim_tests::containerd::Daemon;
+use hshim_tests::wait::{for_value, until};
+use nix::pty::{OpenptyResult, Winsize, openpty};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// `ctr` in a terminal of its own.
+pub struct Terminal {
+    master: File,
+    slave: File,
+    child: Child,
+    screen: Arc<Mutex<String>>,
+}
+
+impl Terminal {
+    /// Start `ctr` with these arguments in a terminal of 24 rows and 80 columns.
+    pub fn start(daemon: &Daemon, arguments: &[&str]) -> Self {
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let OpenptyResult { master, slave } = openpty(Some(&size), None).unwrap();
+        let (master, slave) = (File::from(master), File::from(slave));
+        let end = || Stdio::from(slave.try_clone().unwrap());
+        let mut command = Command::new("ctr");
+        command.arg("--address").arg(daemon.socket()).args(["--namespace", daemon.namespace()]).args(arguments);
+        let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        let screen = Arc::new(Mutex::new(String::new()));
+        let (mut reader, seen) = (master.try_clone().unwrap(), Arc::clone(&screen));
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(length @ 1..) = reader.read(&mut bytes) {
+                seen.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..length]));
+            }
+        });
+        Self { master, slave, child, screen }
+    }
+
+    /// Type something.
+    pub fn type_in(&mut self, text: &str) {
+        self.master.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Wait until the screen shows `text`.
+    pub fn shows(&self, text: &str) {
+        until(&format!("the screen shows {text:?}"), || self.screen.lock().unwrap().contains(text));
+    }
+
+    /// The last line that is two numbers.
+    pub fn last_size(&self) -> Option<String> {
+        let screen = self.screen.lock().unwrap();
+        let is_size = |line: &&str| line.split(' ').count() == 2 && line.split(' ').all(|word| word.parse::<u16>().is_ok());
+        screen.lines().map(str::trim).rfind(is_size).map(str::to_owned)
+    }
+
+    /// Drag the window to another size.
+    pub fn resize(&self, rows: &str, columns: &str) {
+        let slave = Stdio::from(self.slave.try_clone().unwrap());
+        assert!(Command::new("stty").args(["rows", rows, "cols", columns]).stdin(slave).status().unwrap().success());
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGWINCH).unwrap();
+    }
+
+    /// Wait for the end of `ctr`.
+    pub fn finish(mut self) -> i32 {
+        for_value("ctr ends", || self.child.try_wait().unwrap()).code().unwrap()
+    }
+}
