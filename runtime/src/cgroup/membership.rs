@@ -45,7 +45,9 @@ fn member_file(dir: &CgroupDir) -> Option<&'static str> {
 fn former_dir(dir: &CgroupDir, cgroups: &str) -> PathBuf {
     let is_meant = |options: &str| match dir.kind {
         HierarchyKind::Unified => options.is_empty(),
-        HierarchyKind::Named | HierarchyKind::Freezer | HierarchyKind::Controllers => dir.options.iter().any(|option| option == options),
+        HierarchyKind::Named | HierarchyKind::Freezer | HierarchyKind::Controllers => {
+            dir.options.iter().any(|option| option == options)
+        }
     };
     let paths = cgroups.lines().filter_map(|line| {
         let (options, path) = line.split_once(':')?.1.split_once(':')?;
