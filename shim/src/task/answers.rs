@@ -386,7 +386,10 @@ async fn clear(task: &Task) -> Result<(), TaskError> {
     task.streams.drained().await;
     let Some((plan, launch)) = task.pod.container(ONLY) else { return Ok(()) };
     let files = task.pod.files(plan);
-    task.pod.runtime.delete(&launch.id, Cgroup::Remove, &files).await?;
+    // Without them containerd's `delete` has been here: its client went while the container was being created.
+    if files.exists() {
+        task.pod.runtime.delete(&launch.id, Cgroup::Remove, &files).await?;
+    }
     crate::cleanup::remove_traces(&task.pod, launch);
     mounts::unmount_below(&task.bundle.join("rootfs")).await?;
     record::forget(&task.bundle, &task.pod.dir.0);
