@@ -103,7 +103,7 @@ pub(crate) fn find(dir: &SupervisionDir) -> anyhow::Result<Option<InitProcess>> 
 
 /// The shim's program.
 pub(crate) fn program() -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe().context("find this program")?;
+    let own = crate::sealed_executable::path();
     let beside = own.parent().map(Path::to_owned);
     let places = beside.into_iter().chain(PLACES.map(PathBuf::from));
     let found = places.map(|place| place.join(NAME)).find(|path| path.is_file());

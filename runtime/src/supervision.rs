@@ -134,7 +134,7 @@ fn record(plan: PodPlan, args: &BundleArgs, bundle: &Bundle, globals: &Globals) 
         version: VERSION,
         plan,
         runtime: RuntimeCommand {
-            path: std::env::current_exe().context("find this program")?,
+            path: crate::sealed_executable::path(),
             is_hshim: true,
             systemd_cgroup: globals.uses_systemd(),
             root: root.clone(),
