@@ -6,11 +6,12 @@ use hshim_health::input::{Input, RunNumber};
 
 use super::error::TaskError;
 use super::events::{Event, TaskDelete, TaskOom, TaskPaused, TaskResumed, TaskStart};
+use super::lives::kill_all;
 use super::messages::{
     Any, CloseIoRequest, ConnectResponse, DeleteResponse, KillRequest, PidsResponse, ProcessDetails, ProcessInfo,
     ResizePtyRequest, StartResponse, StateResponse, StatsResponse, Timestamp, UpdateTaskRequest, WaitResponse,
 };
-use super::owner::{Answer, Call, Effect, Finished, Frozen, ONLY, Owner, Process, Task, answer, kill_all, tell};
+use super::owner::{Answer, Call, Effect, Finished, Frozen, ONLY, Owner, Process, Task, answer, tell};
 use super::{mounts, record, stats};
 use crate::runtime_command::Cgroup;
 use crate::wire::Message;
