@@ -115,7 +115,7 @@ impl Creation {
         let filter = seccomp.as_ref().map(|profile| cache.filter(profile)).transpose()?;
         working_directory::make(&self.bundle.spec, &self.bundle.rootfs)?;
         let placeholder = limits.create_cgroup(&cgroup, self.id.as_str())?;
-        cgroup.join_what_libcontainer_leaves_out()?;
+        let membership = cgroup.join_what_libcontainer_leaves_out()?;
         let process = self.bundle.spec.process().as_ref();
         let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
         let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, rlimits.clone(), env);
@@ -135,7 +135,7 @@ impl Creation {
             session_keyring::join(self.id.as_str())?;
         }
         let pid = builder.build(executor)?;
-        drop(placeholder);
+        drop((placeholder, membership));
         // It waits for `start`, and is this process' child: its id is nobody else's.
         let init = sys::pidfd_open(pid).context("open the init process")?;
         late_mounts.perform(init.as_fd())?;
@@ -192,7 +192,6 @@ fn undo_processes(cgroup: &Cgroup) {
             waitpid(child, None).ok();
         }
     }
-    cgroup.leave();
     if let Err(error) = cgroup.remove() {
         log::warn!("after a failed create: {error:#}");
     }

@@ -15,6 +15,8 @@ mod container_view;
 mod creation;
 mod exec_process;
 mod foreground;
+#[cfg(test)]
+mod fuzz;
 mod grammar;
 mod home;
 mod hooks;
