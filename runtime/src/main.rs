@@ -26,6 +26,7 @@ mod init_process;
 mod late_mounts;
 mod libcontainer_builder;
 mod logging;
+mod loopback;
 mod mount_targets;
 mod operator;
 mod preserved_fds;
