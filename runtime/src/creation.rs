@@ -17,15 +17,17 @@ use nix::unistd::Pid;
 
 use crate::atomic_file;
 use crate::bundle::Bundle;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{BundleArgs, Globals};
+use crate::console;
 use crate::container_id::ContainerId;
 use crate::container_lock::ContainerLock;
 use crate::container_view;
 use crate::identity;
-use crate::init_executor::InitExecutor;
+use crate::init_executor::{InitExecutor, StartHooks};
 use crate::init_process::ProcessIdentity;
-use crate::libcontainer_builder::InitBuilder;
+use crate::libcontainer_builder::{InitBuilder, hook_state};
+use crate::loopback;
 use crate::rlimit;
 use crate::sealed_executable;
 use crate::seccomp::SeccompCache;
@@ -35,6 +37,7 @@ use crate::start_fifo::StartFifo;
 use crate::state_file::{StateFile, VERSION};
 use crate::supervised_bundle::SupervisedBundle;
 use crate::sys;
+use crate::working_directory;
 
 /// A container to be made.
 pub(crate) struct Creation {
@@ -42,18 +45,20 @@ pub(crate) struct Creation {
     bundle: Bundle,
     root: PathBuf,
     dir: PathBuf,
+    driver: Driver,
 }
 
 impl Creation {
     /// Of a container with this name from this bundle.
     pub(crate) fn new(id: ContainerId, bundle: Bundle, globals: &Globals) -> Self {
-        Self { dir: layout::container_dir(&globals.root, id.as_str()), root: globals.root.clone(), id, bundle }
+        let driver = if globals.uses_systemd() { Driver::Systemd } else { Driver::Files };
+        Self { dir: layout::container_dir(&globals.root, id.as_str()), root: globals.root.clone(), id, bundle, driver }
     }
 
     /// Makes it and returns the process id of its init, which is this process' child. Nothing is left when it fails.
     pub(crate) fn create(self, args: &BundleArgs, console: Option<BorrowedFd<'_>>) -> anyhow::Result<i32> {
         sealed_executable::require_sealed()?;
-        let normal = spec_normalise::normalise(&self.bundle, &self.id)?;
+        let normal = spec_normalise::normalise(&self.bundle, &self.id, self.driver)?;
         self.make_dir()?;
         let created = ContainerLock::create(&self.dir).and_then(|lock| {
             let cgroup = normal.cgroup.clone();
@@ -101,7 +106,7 @@ impl Creation {
     }
 
     fn fill(&self, normal: NormalSpec, args: &BundleArgs, console: Option<BorrowedFd<'_>>) -> anyhow::Result<i32> {
-        let NormalSpec { spec, cgroup_path, cgroup, limits, seccomp, rlimits, late_mounts } = normal;
+        let NormalSpec { mut spec, cgroup_path, cgroup, limits, seccomp, rlimits, late_mounts } = normal;
         let mut state = self.state(&cgroup, args);
         // Before anything that a killed create could leave behind: `delete` finds it by this.
         state.store(&self.dir)?;
@@ -110,12 +115,12 @@ impl Creation {
         let identity = identity::of_process(&self.bundle.spec, &self.bundle.rootfs, &cache)?;
         identity::store(&identity, &layout::enter_identity(&self.root, self.id.as_str()))?;
         let filter = seccomp.as_ref().map(|profile| cache.filter(profile)).transpose()?;
-        cgroup.create()?;
-        limits.write_before_join(&cgroup)?;
-        cgroup.join_what_libcontainer_leaves_out()?;
+        let placeholder = limits.create_cgroup(&cgroup, self.id.as_str())?;
+        let membership = cgroup.join_what_libcontainer_leaves_out()?;
         let process = self.bundle.spec.process().as_ref();
         let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
-        let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, rlimits.clone(), env);
+        let hooks = self.take_start_hooks(&mut spec);
+        let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, rlimits.clone(), env, hooks);
         let builder = InitBuilder {
             id: &self.id,
             dir: &self.dir,
@@ -131,16 +136,32 @@ impl Creation {
         if !args.no_new_keyring {
             session_keyring::join(self.id.as_str())?;
         }
+        working_directory::make(&builder.spec, &self.bundle.rootfs)?;
+        log::debug!("create {}: bundle {}, cgroup {}", self.id, self.bundle.dir.display(), cgroup_path.display());
         let pid = builder.build(executor)?;
+        drop((placeholder, membership));
         // It waits for `start`, and is this process' child: its id is nobody else's.
         let init = sys::pidfd_open(pid).context("open the init process")?;
         late_mounts.perform(init.as_fd())?;
+        loopback::bring_up(&self.bundle.spec, init.as_fd())?;
+        if let Some(process) = process.filter(|_| console.is_some()) {
+            console::furnish(pid, process)?;
+        }
         container_view::verify(&self.bundle.spec, pid)?;
         rlimit::raise(&rlimits, pid)?;
         limits.write_before_start(&cgroup)?;
         state.init = Some(ProcessIdentity::of(pid).with_context(|| format!("identify the init process {pid}"))?);
         state.store(&self.dir)?;
         Ok(pid)
+    }
+
+    /// libcontainer would tell the startContainer hooks that the container is being created.
+    fn take_start_hooks(&self, spec: &mut Spec) -> Option<StartHooks> {
+        let hooks = spec.hooks_mut().as_mut()?;
+        let start = hooks.start_container().clone().filter(|hooks| !hooks.is_empty())?;
+        hooks.set_start_container(None);
+        let annotations = self.bundle.spec.annotations().clone().unwrap_or_default();
+        Some(StartHooks::new(start, hook_state(self.id.as_str(), self.bundle.spec.version(), &self.bundle.dir, annotations)))
     }
 
     fn state(&self, cgroup: &Cgroup, args: &BundleArgs) -> StateFile {
@@ -188,7 +209,6 @@ fn undo_processes(cgroup: &Cgroup) {
             waitpid(child, None).ok();
         }
     }
-    cgroup.leave();
     if let Err(error) = cgroup.remove() {
         log::warn!("after a failed create: {error:#}");
     }

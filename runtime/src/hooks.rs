@@ -1,5 +1,7 @@
 //! The hooks that run after libcontainer has done its part: poststart and poststop, in the runtime's namespaces.
 
+use std::fmt;
+
 use libcontainer::container::ContainerStatus;
 use libcontainer::hooks::run_hooks;
 
@@ -8,20 +10,41 @@ use crate::libcontainer_builder::hook_state;
 
 /// When.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+enum Stage {
     /// After the command was executed.
     Poststart,
     /// After the container was deleted.
     Poststop,
 }
 
-/// Runs the hooks of a stage. The specification wants a failed one to be logged, and the others and the verb to go on.
-pub(crate) fn run(container: &Container, stage: Stage) {
-    let spec = match container.spec() {
-        Ok(spec) => spec,
-        Err(error) => return log::warn!("hooks of {}: {error:#}", container.state.id),
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Poststart => "poststart",
+            Self::Poststop => "poststop",
+        })
+    }
+}
+
+/// Runs the hooks after a start, up to the first that fails: the specification wants the container ended then.
+pub(crate) fn run_poststart(container: &Container) -> anyhow::Result<()> {
+    run(container, Stage::Poststart, |error| Err(error))
+}
+
+/// Runs the hooks after a deletion. The specification wants a failed one to be logged, and the others to run.
+pub(crate) fn run_poststop(container: &Container) {
+    let warn = |error: anyhow::Error| {
+        log::warn!("{error:#}");
+        Ok(())
     };
-    let Some(hooks) = spec.hooks() else { return };
+    if let Err(error) = run(container, Stage::Poststop, warn) {
+        log::warn!("hooks of {}: {error:#}", container.state.id);
+    }
+}
+
+fn run(container: &Container, stage: Stage, on_failure: impl Fn(anyhow::Error) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let spec = container.spec()?;
+    let Some(hooks) = spec.hooks() else { return Ok(()) };
     let (hooks, status) = match stage {
         Stage::Poststart => (hooks.poststart(), ContainerStatus::Running),
         Stage::Poststop => (hooks.poststop(), ContainerStatus::Stopped),
@@ -33,7 +56,8 @@ pub(crate) fn run(container: &Container, stage: Stage) {
     state.pid = container.state.init.as_ref().filter(|_| stage == Stage::Poststart).map(|init| init.pid);
     for hook in hooks.iter().flatten() {
         if let Err(error) = run_hooks(Some(&vec![hook.clone()]), Some(&state), None, None, None) {
-            log::warn!("{stage:?} hook {}: {error}", hook.path().display());
+            on_failure(anyhow::anyhow!("{stage} hook {}: {error}", hook.path().display()))?;
         }
     }
+    Ok(())
 }

@@ -26,6 +26,7 @@ mod init_process;
 mod late_mounts;
 mod libcontainer_builder;
 mod logging;
+mod loopback;
 mod mount_targets;
 mod operator;
 mod preserved_fds;
@@ -48,6 +49,7 @@ mod supervision;
 mod sys;
 mod table;
 mod verbs;
+mod working_directory;
 
 use std::io::Write;
 use std::process::ExitCode;

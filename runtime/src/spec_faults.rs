@@ -33,7 +33,24 @@ pub(crate) fn faults(spec: &Spec) -> Vec<String> {
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         mount_faults(mount, index, &mut faults);
     }
+    hook_faults(spec, &mut faults);
     faults
+}
+
+fn hook_faults(spec: &Spec, faults: &mut Vec<String>) {
+    let Some(hooks) = spec.hooks() else { return };
+    let stages = [
+        ("createRuntime", hooks.create_runtime()),
+        ("createContainer", hooks.create_container()),
+        ("startContainer", hooks.start_container()),
+        ("poststart", hooks.poststart()),
+        ("poststop", hooks.poststop()),
+    ];
+    for (stage, hooks) in stages {
+        for (index, hook) in hooks.iter().flatten().enumerate().filter(|(_index, hook)| !hook.path().is_absolute()) {
+            faults.push(format!("hooks.{stage}[{index}].path: {:?} is not an absolute path", hook.path()));
+        }
+    }
 }
 
 fn mount_faults(mount: &Mount, index: usize, faults: &mut Vec<String>) {
@@ -62,8 +79,13 @@ fn process_faults(process: &Process, faults: &mut Vec<String>) {
         faults.push(format!("process.cwd: {:?} is not an absolute path", process.cwd()));
     }
     user_faults(process, faults);
+    let mut types = Vec::new();
     for limit in process.rlimits().iter().flatten() {
         limit_faults(limit, faults);
+        if types.contains(&limit.typ()) {
+            faults.push(format!("process.rlimits: {} is written twice", limit.typ()));
+        }
+        types.push(limit.typ());
     }
     if process.oom_score_adj().is_some_and(|score| !(-1000..=1000).contains(&score)) {
         faults.push("process.oomScoreAdj: is not between -1000 and 1000".to_owned());

@@ -12,6 +12,7 @@
 
 pub mod bundle;
 pub mod containerd;
+pub mod descriptor;
 pub mod image;
 pub mod programs;
 pub mod rootfs;

@@ -10,7 +10,7 @@ use hshim_health::layout;
 use crate::cli::{DeleteArgs, Globals};
 use crate::container::{Container, NoSuchContainer};
 use crate::container_id::ContainerId;
-use crate::hooks::{self, Stage};
+use crate::hooks;
 use crate::status::Status;
 use crate::supervised_bundle::SupervisedBundle;
 
@@ -93,12 +93,12 @@ pub(crate) fn delete_container(container: &Container, fate: CgroupFate) -> anyho
         CgroupFate::Removed => container.state.cgroup.remove()?,
         CgroupFate::Kept => container.state.cgroup.remove_children()?,
     }
-    hooks::run(container, Stage::Poststop);
+    hooks::run_poststop(container);
     remove_dir(&container.dir)
 }
 
 /// Without a pid namespace of its own, or after a `create` that was cut short, more than the init process may be left.
-fn end_processes(container: &Container) -> anyhow::Result<()> {
+pub(crate) fn end_processes(container: &Container) -> anyhow::Result<()> {
     let cgroup = &container.state.cgroup;
     if let Some(init) = container.init()? {
         if !init.has_ended()? {

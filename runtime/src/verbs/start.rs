@@ -2,7 +2,7 @@
 
 use crate::cli::Globals;
 use crate::container::Container;
-use crate::hooks::{self, Stage};
+use crate::hooks;
 use crate::libcontainer_builder;
 use crate::start_fifo::{StartFifo, Started};
 use crate::status::Status;
@@ -41,6 +41,9 @@ pub(crate) fn start_created(container: &Container) -> anyhow::Result<()> {
         }
     }
     StartFifo::remove(&container.dir)?;
-    hooks::run(container, Stage::Poststart);
-    Ok(())
+    hooks::run_poststart(container).inspect_err(|_error| {
+        if let Err(error) = super::delete::end_processes(container) {
+            log::warn!("end {} after its poststart hook failed: {error:#}", container.state.id);
+        }
+    })
 }
