@@ -49,3 +49,11 @@ doc: native
 # Put the programs where an installed hshim has them: DESTDIR and PREFIX are honoured.
 install: release
     tests/install {{ release }}
+
+# The benches of docs/limits.md with release programs, e.g. `just bench lifecycle`; without a name all of them.
+bench NAME="all": release
+    tests/bench {{ release }} {{ NAME }}
+
+# Suites in a guest whose kernel has cgroup v2 with controllers (plain), systemd as process 1 (systemd), or cgroup v1 alone (v1).
+guest KIND="plain" *ARGS: native
+    tests/guest/suites {{ KIND }} {{ ARGS }}

@@ -63,11 +63,15 @@ fn parse_noting(config: &[u8], file: &Path) -> anyhow::Result<(Spec, Vec<String>
 
 /// Reads a specification, or a process, without the capabilities that nobody knows here, and their names. A specification may be younger
 /// than its runtime: runc passes over such names with a warning, too.
-pub(crate) fn tolerant<T: DeserializeOwned>(config: &[u8]) -> Result<(T, Vec<String>), serde_json::Error> {
-    serde_json::from_slice(config).map(|understood| (understood, Vec::new())).or_else(|error| {
-        let Some((config, unknown)) = without_unknown_capabilities(config) else { return Err(error) };
-        serde_json::from_value(config).map(|understood| (understood, unknown))
-    })
+pub(crate) fn tolerant<T: DeserializeOwned>(config: &[u8]) -> anyhow::Result<(T, Vec<String>)> {
+    if let Ok(understood) = serde_json::from_slice(config) {
+        return Ok((understood, Vec::new()));
+    }
+    // Slower, and only when something is wrong: the second reading knows the path.
+    match without_unknown_capabilities(config) {
+        Some((config, unknown)) => Ok((serde_path_to_error::deserialize(config)?, unknown)),
+        None => Ok((serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(config))?, Vec::new())),
+    }
 }
 
 /// None when that is not what is wrong.
@@ -79,7 +83,7 @@ fn without_unknown_capabilities(config: &[u8]) -> Option<(Value, Vec<String>)> {
     for names in process.get_mut("capabilities")?.as_object_mut()?.values_mut().filter_map(Value::as_array_mut) {
         names.retain(|name| {
             let Some(text) = name.as_str() else { return true };
-            let is_known = Capability::deserialize(&*name).is_ok();
+            let is_known = Capability::deserialize(name as &Value).is_ok();
             if !is_known {
                 unknown.insert(text.to_owned());
             }

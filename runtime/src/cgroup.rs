@@ -12,16 +12,19 @@
 //! systemd.rs         units of systemd, over dbus.rs                   hierarchies.rs   what is mounted
 //! ```
 
+mod dbus;
 mod device_program;
 mod device_rules;
 mod freezer;
 mod hierarchies;
 pub(crate) mod limits;
+mod membership;
 pub(crate) mod oom;
 mod pressure;
 mod resources;
 mod setting;
 pub(crate) mod statistics;
+pub(crate) mod systemd;
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -33,11 +36,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys;
 use resources::Version;
+use systemd::{Placeholder, Unit, Wishes};
 
 /// The directories of one container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Cgroup(Vec<CgroupDir>);
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Cgroup {
+    dirs: Vec<CgroupDir>,
+    /// When systemd made it.
+    unit: Option<Unit>,
+}
 
 /// One directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +60,15 @@ pub(crate) struct CgroupDir {
     pub(crate) options: Vec<String>,
     /// The directory itself.
     pub(crate) path: PathBuf,
+}
+
+/// Who makes the directories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Driver {
+    /// hshim.
+    Files,
+    /// systemd, asked by hshim.
+    Systemd,
 }
 
 /// What a hierarchy is.
@@ -78,22 +95,29 @@ impl Cgroup {
     pub(crate) fn locate(path: &Path) -> anyhow::Result<Self> {
         let relative = path.strip_prefix("/").unwrap_or(path);
         let mounted = hierarchies::mounted()?.into_iter();
-        Ok(Self(mounted.map(|dir| CgroupDir { path: dir.mount_point.join(relative), ..dir }).collect()))
+        let dirs = mounted.map(|dir| CgroupDir { path: dir.mount_point.join(relative), ..dir }).collect();
+        Ok(Self { dirs, unit: None })
+    }
+
+    /// The same of a unit of systemd.
+    pub(crate) fn locate_unit(unit: Unit) -> anyhow::Result<Self> {
+        Unit::require_systemd()?;
+        Ok(Self { unit: Some(unit.clone()), ..Self::locate(&unit.cgroup_path())? })
     }
 
     /// The directories.
     pub(crate) fn dirs(&self) -> &[CgroupDir] {
-        &self.0
+        &self.dirs
     }
 
     /// Whether controllers are on cgroup v1 (alone, or beside a unified hierarchy).
     pub(crate) fn is_v1(&self) -> bool {
-        self.0.iter().any(|dir| matches!(dir.kind, HierarchyKind::Freezer | HierarchyKind::Controllers))
+        self.dirs.iter().any(|dir| matches!(dir.kind, HierarchyKind::Freezer | HierarchyKind::Controllers))
     }
 
     /// The directory with the files of a controller, by its name on v1 or v2; none when it is not mounted.
     pub(crate) fn dir_of(&self, controller: &str) -> Option<&Path> {
-        let v1 = |name: &str| self.0.iter().find(|dir| dir.options.iter().any(|option| option == name));
+        let v1 = |name: &str| self.dirs.iter().find(|dir| dir.options.iter().any(|option| option == name));
         let other_name = match controller {
             "io" => "blkio",
             name => name,
@@ -104,7 +128,7 @@ impl Cgroup {
 
     /// Which version a controller (by its name on v1) is on; none when this machine has it on neither.
     fn version_of(&self, controller: &str) -> Option<Version> {
-        if self.0.iter().any(|dir| dir.options.iter().any(|option| option == controller)) {
+        if self.dirs.iter().any(|dir| dir.options.iter().any(|option| option == controller)) {
             return Some(Version::V1);
         }
         let unified = self.of_kind(HierarchyKind::Unified)?;
@@ -113,9 +137,12 @@ impl Cgroup {
         is_there.then_some(Version::V2)
     }
 
-    /// Makes the directories, with the controllers that are needed in them.
-    pub(crate) fn create(&self) -> anyhow::Result<()> {
-        for dir in &self.0 {
+    /// Makes the directories, with the controllers that are needed in them. Those that systemd made last as long as what is
+    /// returned, or a process in them.
+    pub(crate) fn create(&self, wishes: &Wishes<'_>) -> anyhow::Result<Option<Placeholder>> {
+        let version = if self.is_v1() { Version::V1 } else { Version::V2 };
+        let placeholder = self.unit.as_ref().map(|unit| unit.start(version, wishes)).transpose()?;
+        for dir in &self.dirs {
             fs::create_dir_all(&dir.path).with_context(|| {
                 format!("create the cgroup {}: hshim needs root and a writable cgroup file system", dir.path.display())
             })?;
@@ -123,44 +150,22 @@ impl Cgroup {
                 hierarchies::fill_cpuset(&dir.mount_point, &dir.path)?;
             }
         }
-        if !self.is_v1() {
+        if !self.is_v1() && self.unit.is_none() {
             self.enable_controllers(|_controller| true);
         }
-        Ok(())
+        Ok(placeholder)
+    }
+
+    /// Has systemd know new limits, where it made the cgroup.
+    fn tell_systemd(&self, wishes: &Wishes<'_>) -> anyhow::Result<()> {
+        let version = if self.is_v1() { Version::V1 } else { Version::V2 };
+        self.unit.as_ref().map_or(Ok(()), |unit| unit.set(version, wishes))
     }
 
     /// On cgroup v2 a cgroup has the files of those controllers that all of its ancestors hand down.
     fn enable_controllers(&self, is_wanted: impl Fn(&str) -> bool) {
         if let Some(unified) = self.of_kind(HierarchyKind::Unified) {
             hierarchies::enable_controllers(&unified.mount_point, &unified.path, is_wanted);
-        }
-    }
-
-    /// Moves this process into the hierarchies that libcontainer leaves out on cgroup v1.
-    ///
-    /// A v1 `tasks` file takes a single thread without the global lock that `cgroup.procs` waits for.
-    pub(crate) fn join_what_libcontainer_leaves_out(&self) -> anyhow::Result<()> {
-        if !self.is_v1() {
-            return Ok(());
-        }
-        for dir in &self.0 {
-            let file = match dir.kind {
-                HierarchyKind::Named => "tasks",
-                HierarchyKind::Unified => "cgroup.procs",
-                HierarchyKind::Freezer | HierarchyKind::Controllers => continue,
-            };
-            let file = dir.path.join(file);
-            fs::write(&file, "0").with_context(|| format!("join the cgroup {}", file.display()))?;
-        }
-        Ok(())
-    }
-
-    /// Moves this process back to the root of the hierarchies that it joined, so that the directories can be removed.
-    pub(crate) fn leave(&self) {
-        for dir in self.0.iter().filter(|dir| matches!(dir.kind, HierarchyKind::Named | HierarchyKind::Unified)) {
-            if let Err(error) = fs::write(dir.mount_point.join("cgroup.procs"), "0") {
-                log::debug!("leave {}: {error}", dir.path.display());
-            }
         }
     }
 
@@ -185,7 +190,7 @@ impl Cgroup {
     /// Every process in it, in any hierarchy and any cgroup below.
     pub(crate) fn processes(&self) -> Vec<i32> {
         let mut pids = Vec::new();
-        for dir in &self.0 {
+        for dir in &self.dirs {
             collect_processes(&dir.path, &mut pids);
         }
         pids.sort_unstable();
@@ -226,16 +231,19 @@ impl Cgroup {
 
     /// Removes the directories with all below them.
     pub(crate) fn remove(&self) -> anyhow::Result<()> {
-        self.0.iter().try_for_each(|dir| remove_tree(&dir.path))
+        if let Some(unit) = &self.unit {
+            unit.stop()?;
+        }
+        self.dirs.iter().try_for_each(|dir| remove_tree(&dir.path))
     }
 
     /// Removes all below the directories and leaves themselves for the next life.
     pub(crate) fn remove_children(&self) -> anyhow::Result<()> {
-        self.0.iter().flat_map(|dir| children(&dir.path)).try_for_each(|child| remove_tree(&child))
+        self.dirs.iter().flat_map(|dir| children(&dir.path)).try_for_each(|child| remove_tree(&child))
     }
 
     fn of_kind(&self, kind: HierarchyKind) -> Option<&CgroupDir> {
-        self.0.iter().find(|dir| dir.kind == kind)
+        self.dirs.iter().find(|dir| dir.kind == kind)
     }
 }
 

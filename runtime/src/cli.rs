@@ -160,6 +160,9 @@ pub(crate) enum OciCommand {
     Checkpoint(CheckpointArgs),
     /// Bring a saved container back; not supported.
     Restore(RestoreArgs),
+    /// Hold a new unit of systemd until its container has joined.
+    #[command(hide = true)]
+    CgroupPlaceholder,
     /// Write the identity of a bundle's process for hshim-enter.
     #[command(hide = true)]
     EnterIdentity(EnterIdentityArgs),

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 
 use crate::atomic_file;
 use crate::bundle::Bundle;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{BundleArgs, Globals};
 use crate::console;
 use crate::container_id::ContainerId;
@@ -45,18 +45,20 @@ pub(crate) struct Creation {
     bundle: Bundle,
     root: PathBuf,
     dir: PathBuf,
+    driver: Driver,
 }
 
 impl Creation {
     /// Of a container with this name from this bundle.
     pub(crate) fn new(id: ContainerId, bundle: Bundle, globals: &Globals) -> Self {
-        Self { dir: layout::container_dir(&globals.root, id.as_str()), root: globals.root.clone(), id, bundle }
+        let driver = if globals.uses_systemd() { Driver::Systemd } else { Driver::Files };
+        Self { dir: layout::container_dir(&globals.root, id.as_str()), root: globals.root.clone(), id, bundle, driver }
     }
 
     /// Makes it and returns the process id of its init, which is this process' child. Nothing is left when it fails.
     pub(crate) fn create(self, args: &BundleArgs, console: Option<BorrowedFd<'_>>) -> anyhow::Result<i32> {
         sealed_executable::require_sealed()?;
-        let normal = spec_normalise::normalise(&self.bundle, &self.id)?;
+        let normal = spec_normalise::normalise(&self.bundle, &self.id, self.driver)?;
         self.make_dir()?;
         let created = ContainerLock::create(&self.dir).and_then(|lock| {
             let cgroup = normal.cgroup.clone();
@@ -113,13 +115,12 @@ impl Creation {
         let identity = identity::of_process(&self.bundle.spec, &self.bundle.rootfs, &cache)?;
         identity::store(&identity, &layout::enter_identity(&self.root, self.id.as_str()))?;
         let filter = seccomp.as_ref().map(|profile| cache.filter(profile)).transpose()?;
-        cgroup.create()?;
-        limits.write_before_join(&cgroup)?;
-        cgroup.join_what_libcontainer_leaves_out()?;
+        let placeholder = limits.create_cgroup(&cgroup, self.id.as_str())?;
+        let membership = cgroup.join_what_libcontainer_leaves_out()?;
         let process = self.bundle.spec.process().as_ref();
         let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
         let hooks = self.take_start_hooks(&mut spec);
-        let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, env, hooks);
+        let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, rlimits.clone(), env, hooks);
         let builder = InitBuilder {
             id: &self.id,
             dir: &self.dir,
@@ -138,6 +139,7 @@ impl Creation {
         working_directory::make(&builder.spec, &self.bundle.rootfs)?;
         log::debug!("create {}: bundle {}, cgroup {}", self.id, self.bundle.dir.display(), cgroup_path.display());
         let pid = builder.build(executor)?;
+        drop((placeholder, membership));
         // It waits for `start`, and is this process' child: its id is nobody else's.
         let init = sys::pidfd_open(pid).context("open the init process")?;
         late_mounts.perform(init.as_fd())?;
@@ -146,7 +148,7 @@ impl Creation {
             console::furnish(pid, process)?;
         }
         container_view::verify(&self.bundle.spec, pid)?;
-        rlimit::set(&rlimits, pid)?;
+        rlimit::raise(&rlimits, pid)?;
         limits.write_before_start(&cgroup)?;
         state.init = Some(ProcessIdentity::of(pid).with_context(|| format!("identify the init process {pid}"))?);
         state.store(&self.dir)?;
@@ -207,7 +209,6 @@ fn undo_processes(cgroup: &Cgroup) {
             waitpid(child, None).ok();
         }
     }
-    cgroup.leave();
     if let Err(error) = cgroup.remove() {
         log::warn!("after a failed create: {error:#}");
     }

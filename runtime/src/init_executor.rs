@@ -20,11 +20,12 @@ use std::rc::Rc;
 
 use libcontainer::container::{ContainerStatus, State};
 use libcontainer::hooks::run_hooks;
-use libcontainer::oci_spec::runtime::{Hook, Spec};
+use libcontainer::oci_spec::runtime::{Hook, PosixRlimit, Spec};
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{AccessFlags, access, execve, getpid};
 
+use crate::rlimit;
 use crate::seccomp::SeccompFilter;
 use crate::sys;
 
@@ -38,6 +39,8 @@ pub(crate) struct InitExecutor {
     report: Rc<OwnedFd>,
     /// Loaded last; none when there is none or libcontainer has loaded it.
     filter: Option<SeccompFilter>,
+    /// Set last, because init could not live with some.
+    rlimits: Vec<PosixRlimit>,
     /// Environment, in the order of the specification.
     env: Vec<String>,
     /// What libcontainer adds to the environment.
@@ -73,8 +76,14 @@ impl StartHooks {
 
 impl InitExecutor {
     /// For a container whose process has this environment.
-    pub(crate) fn new(report: OwnedFd, filter: Option<SeccompFilter>, env: Vec<String>, hooks: Option<StartHooks>) -> Self {
-        Self { report: Rc::new(report), filter, env, added: RefCell::default(), hooks }
+    pub(crate) fn new(
+        report: OwnedFd,
+        filter: Option<SeccompFilter>,
+        rlimits: Vec<PosixRlimit>,
+        env: Vec<String>,
+        hooks: Option<StartHooks>,
+    ) -> Self {
+        Self { report: Rc::new(report), filter, rlimits, env, added: RefCell::default(), hooks }
     }
 
     fn execute(&self, args: &[String]) -> Result<std::convert::Infallible, String> {
@@ -99,9 +108,13 @@ impl InitExecutor {
 
     /// Takes back what Rust's start-up code (it ignores SIGPIPE) and the caller left in this process, and loads the filter last.
     fn become_ordinary(&self) -> Result<(), String> {
-        sys::default_signals();
+        sys::default_signals(1..=64);
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
             .map_err(|error| format!("reset the signal mask: {error}"))?;
+        for limit in &self.rlimits {
+            sys::setrlimit(rlimit::resource(limit.typ()), limit.soft(), limit.hard())
+                .map_err(|error| format!("process.rlimits: set {}: {error}", limit.typ()))?;
+        }
         match &self.filter {
             Some(filter) => {
                 sys::load_seccomp(filter.flags, &filter.program).map_err(|error| format!("load the seccomp filter: {error}"))
@@ -126,9 +139,14 @@ impl Executor for InitExecutor {
         Err(ExecutorError::Other(message))
     }
 
-    /// A command that is not there is `start`'s error: only then is the root file system final.
-    fn validate(&self, _spec: &Spec) -> Result<(), ExecutorValidationError> {
-        Ok(())
+    /// A command that is not there is an error of `create`, as with runc: podman tells its user by that.
+    fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
+        let args = spec.process().as_ref().and_then(|process| process.args().as_deref()).unwrap_or_default();
+        let Some(command) = args.first() else { return Ok(()) };
+        let path = self.env.iter().rev().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or_default();
+        let found = look_up(command, path).map(drop);
+        found
+            .map_err(|reason| ExecutorValidationError::ArgValidationError(format!("unable to start container process: {reason}")))
     }
 
     fn setup_envs(&self, envs: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {

@@ -15,6 +15,8 @@ mod container_view;
 mod creation;
 mod exec_process;
 mod foreground;
+#[cfg(test)]
+mod fuzz;
 mod grammar;
 mod home;
 mod hooks;
@@ -67,6 +69,8 @@ const EXEC_FAILURE: u8 = 255;
 
 fn main() -> ExitCode {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    // A caller that ignores it would take the exit codes of our children away.
+    sys::default_signals(libc::SIGCHLD..=libc::SIGCHLD);
     let sealed = sealed_executable::seal(&args);
     let resolved = grammar::resolve(args);
     let cli = match Cli::try_parse_from(&resolved.args) {

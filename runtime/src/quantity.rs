@@ -69,7 +69,7 @@ mod tests {
             assert_eq!(super::bytes(text), Ok(bytes), "{text}");
         }
         for wrong in ["", "m", "1.5", "-2", "5x", "5ib", "99999999p"] {
-            assert!(super::bytes(wrong).is_err(), "{wrong}");
+            assert!(bytes(wrong).is_err(), "{wrong}");
         }
     }
 

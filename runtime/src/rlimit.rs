@@ -2,17 +2,22 @@
 
 use anyhow::Context;
 use libcontainer::oci_spec::runtime::{PosixRlimit, PosixRlimitType};
-use nix::sys::resource::Resource;
+use nix::sys::resource::{Resource, getrlimit};
 
 use crate::sys;
 
-/// Sets the limits of a waiting init process, from outside: in its own user namespace it may not raise them, and libcontainer, which sets
-/// them before it builds the container, would be held by them itself.
-pub(crate) fn set(limits: &[PosixRlimit], pid: i32) -> anyhow::Result<()> {
-    limits.iter().try_for_each(|limit| {
-        sys::prlimit(pid, resource(limit.typ()), limit.soft(), limit.hard())
-            .with_context(|| format!("process.rlimits: set {} to {} (at most {})", limit.typ(), limit.soft(), limit.hard()))
-    })
+/// Raises hard limits of a waiting init process, which it could not do itself in its own user namespace. It sets the limits before it
+/// executes its command; libcontainer, which would set them before it builds the container, could not live with some.
+pub(crate) fn raise(limits: &[PosixRlimit], pid: i32) -> anyhow::Result<()> {
+    for limit in limits {
+        let resource = resource(limit.typ());
+        let (soft, hard) = getrlimit(resource).context("read the limits")?;
+        if limit.hard() > hard {
+            sys::prlimit(pid, resource, soft, limit.hard())
+                .with_context(|| format!("process.rlimits: raise {} to {}", limit.typ(), limit.hard()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The kernel's resource of an OCI limit.

@@ -21,7 +21,7 @@ const STREAM: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
     /// The connection broke: most likely the shim has ended.
-    #[error("ask the shim on {}: {source}", socket.display())]
+    #[error("ask the shim on {}", socket.display())]
     Broken {
         /// Its socket.
         socket: PathBuf,
@@ -102,7 +102,7 @@ impl ShimClient {
 
     fn read(&mut self) -> io::Result<Response> {
         let mut header = [0; MESSAGE_HEADER_LENGTH];
-        self.stream.read_exact(&mut header)?;
+        self.stream.read_exact(&mut header).map_err(without_answer)?;
         let length = usize::try_from(MessageHeader::from(header).length).unwrap_or(usize::MAX);
         if length > MESSAGE_LENGTH_MAX {
             return Err(io::Error::new(ErrorKind::InvalidData, "the answer is longer than ttrpc allows"));
@@ -129,6 +129,18 @@ fn connect(dir: &SupervisionDir) -> io::Result<UnixStream> {
     let socket = dir.socket();
     let name = socket.file_name().unwrap_or_default();
     UnixStream::connect(PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name))
+}
+
+/// What the end of the connection means here.
+fn without_answer(error: io::Error) -> io::Error {
+    let kind = error.kind();
+    if kind == ErrorKind::UnexpectedEof {
+        io::Error::new(kind, "it ended before it answered")
+    } else if kind == ErrorKind::WouldBlock {
+        io::Error::new(kind, "it does not answer")
+    } else {
+        error
+    }
 }
 
 fn frame(request: &Request) -> io::Result<Vec<u8>> {

@@ -16,7 +16,8 @@ use nix::sys::stat::Mode;
 
 use crate::bundle::Bundle;
 use crate::cgroup::limits::Limits;
-use crate::cgroup::{Cgroup, HierarchyKind};
+use crate::cgroup::systemd::Unit;
+use crate::cgroup::{Cgroup, Driver, HierarchyKind};
 use crate::container_id::ContainerId;
 use crate::late_mounts::{LateMounts, is_bind, normal, propagation};
 use crate::mount_targets;
@@ -38,7 +39,7 @@ pub(crate) struct NormalSpec {
     pub(crate) limits: Limits,
     /// The profile that hshim loads itself; none when there is none, or when libcontainer has to (see [`take_seccomp`]).
     pub(crate) seccomp: Option<LinuxSeccomp>,
-    /// The limits that hshim sets itself ([`rlimit::set`]).
+    /// The limits that hshim sets itself ([`rlimit::raise`]).
     pub(crate) rlimits: Vec<PosixRlimit>,
     /// What hshim does in the container's mount namespace.
     pub(crate) late_mounts: LateMounts,
@@ -48,7 +49,7 @@ pub(crate) struct NormalSpec {
 pub(crate) const UMASK: Mode = Mode::from_bits_truncate(0o022);
 
 /// Puts a bundle's specification into the form that libcontainer does right.
-pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId) -> anyhow::Result<NormalSpec> {
+pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId, driver: Driver) -> anyhow::Result<NormalSpec> {
     let faults = faults(&bundle.spec);
     let file = bundle.dir.join("config.json");
     anyhow::ensure!(faults.is_empty(), "{}: {}", file.display(), faults.join("; "));
@@ -61,13 +62,13 @@ pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId) -> anyhow::Result<Nor
     if let Some(root) = spec.root_mut() {
         root.set_path(bundle.rootfs.clone());
     }
-    let cgroup_path = cgroup_path(spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref()), id)?;
-    let cgroup = Cgroup::locate(&cgroup_path)?;
+    let written = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref());
+    let (cgroup_path, cgroup) = place(written, id, driver)?;
     if let Some(linux) = spec.linux_mut() {
         linux.set_cgroups_path(Some(cgroup_path.clone()));
         linux.set_rootfs_propagation(linux.rootfs_propagation().as_deref().and_then(root_propagation));
     }
-    let limits = take_resources(&mut spec, &cgroup).with_context(|| file.display().to_string())?;
+    let limits = take_resources(&mut spec, &cgroup, driver).with_context(|| file.display().to_string())?;
     let late_mounts = LateMounts::take(&mut spec)?;
     let mounts = spec.mounts().iter().flatten().flat_map(|mount| replaced(mount, &cgroup)).collect();
     spec.set_mounts(Some(mounts));
@@ -119,12 +120,31 @@ fn cgroup_path(written: Option<&Path>, id: &ContainerId) -> anyhow::Result<PathB
 }
 
 /// L5, and what else libcontainer leaves out: device rules on cgroup v2, rdma, an update that means the same as the create.
-fn take_resources(spec: &mut Spec, cgroup: &Cgroup) -> anyhow::Result<Limits> {
+fn take_resources(spec: &mut Spec, cgroup: &Cgroup, driver: Driver) -> anyhow::Result<Limits> {
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone()).unwrap_or_default();
     if let Some(linux) = spec.linux_mut() {
         linux.set_resources(None);
     }
-    Limits::of_new(&resources, cgroup)
+    let limits = Limits::of_new(&resources, cgroup)?;
+    match (driver, spec.annotations()) {
+        (Driver::Systemd, Some(annotations)) => limits.annotated(annotations),
+        (Driver::Systemd, None) | (Driver::Files, _) => Ok(limits),
+    }
+}
+
+/// Where the container's cgroup is to be.
+fn place(written: Option<&Path>, id: &ContainerId, driver: Driver) -> anyhow::Result<(PathBuf, Cgroup)> {
+    match driver {
+        Driver::Files => {
+            let path = cgroup_path(written, id)?;
+            Cgroup::locate(&path).map(|cgroup| (path, cgroup))
+        }
+        Driver::Systemd => {
+            let unit = Unit::parse(written, id.as_str())?;
+            let path = unit.cgroup_path();
+            Cgroup::locate_unit(unit).map(|cgroup| (path, cgroup))
+        }
+    }
 }
 
 /// L4: on cgroup v1 libcontainer binds every hierarchy read-write, the host's root of `name=systemd` included. The

@@ -18,7 +18,9 @@ use crate::operator::{pod_records, pod_view};
 use crate::shim_client::{AskError, ShimClient};
 use crate::shim_process;
 
-/// How long the shim may take to end a killed container and to clear it away.
+/// How long the shim may take to answer what it answers at once.
+const PROMPT: Duration = Duration::from_secs(10);
+/// How long it may take to end a killed container and to clear it away.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What is shown when nobody looks after it any more.
 pub(crate) const UNSUPERVISED: &str = "Unsupervised";
@@ -76,7 +78,7 @@ impl SupervisedBundle {
     /// Has its shim send a signal. False when there is no shim any more.
     pub(crate) fn kill(&self, signal: i32, all: bool) -> anyhow::Result<bool> {
         let Some(mut client) = ShimClient::connect(&self.dir)? else { return Ok(false) };
-        client.set_patience(Some(PATIENCE))?;
+        client.set_patience(Some(PROMPT))?;
         match client.ask(&Request::Kill { signal, all }) {
             Ok(_done) => Ok(true),
             Err(AskError::Refused(message)) => anyhow::bail!("{message}: {}", self.id),
@@ -120,7 +122,7 @@ impl SupervisedBundle {
 
     fn ask_to_delete(&self) -> anyhow::Result<bool> {
         let Some(mut client) = ShimClient::connect(&self.dir)? else { return Ok(false) };
-        client.set_patience(Some(PATIENCE))?;
+        client.set_patience(Some(PROMPT))?;
         client.ask(&Request::Delete { grace: None })?;
         anyhow::ensure!(client.closes_within(PATIENCE)?, "its shim has not cleared it away within {} s", PATIENCE.as_secs());
         anyhow::ensure!(!self.dir.0.exists(), "its shim could not clear everything away: {}", self.said());

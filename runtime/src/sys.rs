@@ -356,15 +356,21 @@ pub(crate) fn exit_now() -> ! {
     unsafe { libc::_exit(0) }
 }
 
-/// Gives every signal its default disposition.
-pub(crate) fn default_signals() {
-    // SAFETY: all zero is a valid sigaction: SIG_DFL, no flags, an empty mask.
-    let default: libc::sigaction = unsafe { std::mem::zeroed() };
-    for signal in 1..=libc::SIGRTMAX() {
-        // Those that cannot be changed (SIGKILL, SIGSTOP, the C library's own) say so, and need no change.
-        // SAFETY: SIG_DFL installs no handler, so no code of ours runs in signal context.
-        unsafe { libc::sigaction(signal, &raw const default, std::ptr::null_mut()) };
+/// Gives signals their default disposition. The kernel is asked directly: the C library keeps some to itself. SIGKILL and SIGSTOP cannot be
+/// changed, and need no change.
+pub(crate) fn default_signals(signals: std::ops::RangeInclusive<i32>) {
+    // struct sigaction of the kernel: handler SIG_DFL, flags, restorer, mask.
+    let default = [0_usize; 4];
+    for signal in signals {
+        let (action, mask_size) = (default.as_ptr(), size_of::<u64>());
+        // SAFETY: the action outlives the call and is all zero: no handler, so no code of ours runs in signal context.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action, std::ptr::null_mut::<usize>(), mask_size) };
     }
+}
+
+/// Sets a limit of this process.
+pub(crate) fn setrlimit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
+    prlimit(0, resource, soft, hard)
 }
 
 /// Sets a limit of another process (prlimit(2)).

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use crate::cgroup::systemd;
 use crate::cli::{CgroupManager, Globals, OciCommand, Rootless};
 
 /// Performs one verb. An error is printed by the caller.
@@ -35,6 +36,7 @@ pub(crate) fn run(command: OciCommand, globals: &Globals) -> anyhow::Result<Exit
         OciCommand::State(args) => state::state(&args.id, globals),
         OciCommand::Kill(args) => kill::kill(&args, globals),
         OciCommand::Delete(args) => delete::delete(&args, globals),
+        OciCommand::CgroupPlaceholder => systemd::hold(),
         OciCommand::Pause(args) => pause::pause(&args.id, globals),
         OciCommand::Resume(args) => resume::resume(&args.id, globals),
         OciCommand::Update(args) => update::update(&args, globals),
@@ -70,10 +72,6 @@ fn require_privilege(globals: &Globals) -> anyhow::Result<()> {
     anyhow::ensure!(
         globals.rootless != Rootless::True,
         "--rootless true: hshim does not pass over cgroup errors: leave the flag out, and run it with write access to the cgroup file system"
-    );
-    anyhow::ensure!(
-        !globals.uses_systemd(),
-        "--systemd-cgroup: this hshim makes cgroups itself and has no support for systemd units: leave the flag out, and give linux.cgroupsPath as a path"
     );
     anyhow::ensure!(globals.cgroup_manager != Some(CgroupManager::Disabled), "--cgroup-manager disabled: hshim needs cgroups");
     Ok(())

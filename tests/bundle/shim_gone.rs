@@ -67,16 +67,38 @@ fn a_supervisor_that_is_killed_between_two_lives_leaves_what_delete_can_clear() 
 }
 
 #[test]
+fn a_supervisor_that_does_not_answer_is_killed_by_force_only() {
+    if let Some(why) = skip::why_no_containers() {
+        skip!("{why}");
+    }
+    let bundle = bundle("exec sleep 1000", &[HEALTHY]);
+    bundle.run_detached();
+    let pid = nix::unistd::Pid::from_raw(bundle.pid());
+    nix::sys::signal::kill(bundle.shim(), nix::sys::signal::Signal::SIGSTOP).unwrap();
+    let refusal = bundle.refused(&["delete", bundle.id()]);
+    assert!(refusal.contains("ask the shim on") && refusal.contains("it does not answer"), "{refusal}");
+    assert!(!has_ended(pid) && !has_ended(bundle.shim()));
+    let shim = bundle.shim();
+    bundle.ok(&["delete", "--force", bundle.id()]);
+    assert!(has_ended(pid) && has_ended(shim));
+    assert!(bundle.traces().is_empty(), "{:?}", bundle.traces());
+}
+
+#[test]
 fn run_in_the_foreground_says_that_its_supervisor_is_gone() {
     if let Some(why) = skip::why_no_containers() {
         skip!("{why}");
     }
-    let bundle = bundle("echo up; exec sleep 1000", &[("restartPolicy", "Always")]);
+    let script = "trap 'echo usr1' USR1; echo up; while :; do sleep 0.05; done";
+    let bundle = bundle(script, &[("restartPolicy", "Always")]);
     let out = File::create(bundle.scratch.join("out")).unwrap();
     let err = File::create(bundle.scratch.join("err")).unwrap();
     let mut run = bundle.command(&["run", bundle.id()]).stdout(out).stderr(err).spawn().unwrap();
     wait::until("it runs", || bundle.stdout() == "up\n");
     let pid = nix::unistd::Pid::from_raw(bundle.pid());
+    // A signal is handed on once it waits for the end.
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(run.id().cast_signed()), nix::sys::signal::Signal::SIGUSR1).unwrap();
+    wait::until("it waits", || bundle.stdout() == "up\nusr1\n");
     bundle.kill_shim();
     let status = wait::for_value("run ends", || run.try_wait().unwrap());
     assert_eq!(status.code(), Some(1));

@@ -50,13 +50,9 @@ fn a_terminal_has_a_size_and_gets_another() {
     daemon.remember("c1");
     let fixed = ["run", "--rm", "--tty", "--runtime", daemon.runtime(), IMAGE, "c1"];
     let mut terminal = Terminal::start(&daemon, &[fixed.as_slice(), &["sh"]].concat());
-    terminal.type_in("tty; stty size\n");
-    terminal.shows("24 80");
-    terminal.resize("33", "77");
-    until("the new size arrives", || {
-        terminal.type_in("stty size\n");
-        hshim_tests::wait::for_value("a size", || terminal.last_size()) == "33 77"
-    });
+    terminal.type_in("test -t 0 && echo 'a' 'terminal'; stty size\n");
+    terminal.shows("a terminal");
+    terminal.resize_to(33, 77);
     terminal.type_in("exit 5\n");
     assert_eq!(terminal.finish(), 5);
     daemon.finish();

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use hshim_tests::containerd::Daemon;
-use hshim_tests::wait::{for_value, until};
+use hshim_tests::wait::{PATIENCE, for_value, until};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -47,21 +48,24 @@ impl Terminal {
 
     /// Wait until the screen shows `text`.
     pub fn shows(&self, text: &str) {
-        until(&format!("the screen shows {text:?}"), || self.screen.lock().unwrap().contains(text));
+        let end = Instant::now() + PATIENCE;
+        while !self.screen.lock().unwrap().contains(text) {
+            assert!(Instant::now() < end, "{text:?} is not on the screen: {:?}", self.screen.lock().unwrap());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
-    /// The last line that is two numbers.
-    pub fn last_size(&self) -> Option<String> {
-        let screen = self.screen.lock().unwrap();
-        let is_size = |line: &&str| line.split(' ').count() == 2 && line.split(' ').all(|word| word.parse::<u16>().is_ok());
-        screen.lines().map(str::trim).rfind(is_size).map(str::to_owned)
-    }
-
-    /// Drag the window to another size.
-    pub fn resize(&self, rows: &str, columns: &str) {
+    /// Drag the window to another size, and see that whoever reads lines inside and answers with `stty size` has got it.
+    pub fn resize_to(&mut self, rows: u16, columns: u16) {
         let slave = Stdio::from(self.slave.try_clone().unwrap());
-        assert!(Command::new("stty").args(["rows", rows, "cols", columns]).stdin(slave).status().unwrap().success());
+        let (height, width) = (rows.to_string(), columns.to_string());
+        assert!(Command::new("stty").args(["rows", &height, "cols", &width]).stdin(slave).status().unwrap().success());
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGWINCH).unwrap();
+        let wanted = format!("{rows} {columns}");
+        until("the new size arrives", || {
+            self.type_in("stty size\n");
+            self.screen.lock().unwrap().lines().any(|line| line.trim() == wanted)
+        });
     }
 
     /// Wait for the end of `ctr`.

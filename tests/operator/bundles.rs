@@ -21,7 +21,7 @@ fn a_supervised_bundle_is_told_about_and_restarted_like_a_pod() {
     assert_ne!(bundle.pid(), first);
     assert!(bundle.ok(&["events", &name]).contains(&format!("Bundle/{}", bundle.id())));
     let page = bundle.ok(&["describe", &name]);
-    assert!(page.starts_with(&format!("Name:  ")) && page.contains("Restart Count:"), "{page}");
+    assert!(page.starts_with("Name:  ") && page.contains("Restart Count:"), "{page}");
     let refusal = bundle.refused(&["logs", &name]);
     assert!(refusal.contains("has no log: its output goes where the caller"), "{refusal}");
 }

@@ -10,6 +10,7 @@
 #![allow(missing_docs, unreachable_pub, unused_crate_dependencies, reason = "a test program")]
 
 mod bundles;
+mod docs;
 mod exec;
 mod following;
 mod get;

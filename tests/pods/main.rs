@@ -12,5 +12,4 @@ mod killed;
 mod lives;
 mod node;
 mod removal;
-mod support_table;
 mod volumes;

@@ -7,6 +7,7 @@
 //! Limits are written when init waits to be started: what makes a container is not throttled, counted or killed by them, and
 //! no process of the container has run yet.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -14,8 +15,10 @@ use std::path::Path;
 use anyhow::Context;
 use libcontainer::oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
 
+use super::dbus::Value;
 use super::device_rules::{self, Verdicts};
 use super::setting::{self, Setting};
+use super::systemd::{self, Placeholder, Wishes};
 use super::{Cgroup, HierarchyKind, device_program, resources};
 use crate::atomic_file;
 
@@ -24,6 +27,8 @@ use crate::atomic_file;
 pub(crate) struct Limits {
     settings: Vec<Setting>,
     devices: Option<Vec<device_rules::Rule>>,
+    /// Properties that annotations ask systemd for.
+    annotated: Vec<(String, Value)>,
 }
 
 impl Limits {
@@ -37,9 +42,25 @@ impl Limits {
     pub(crate) fn of_update(resources: &LinuxResources, cgroup: &Cgroup) -> anyhow::Result<Self> {
         let settings = resources::plan(resources, &|controller| cgroup.version_of(controller))?;
         let devices = resources.devices().as_deref().map(|written: &[LinuxDeviceCgroup]| device_rules::rules(written));
-        let limits = Self { settings, devices: devices.transpose()? };
+        let limits = Self { settings, devices: devices.transpose()?, annotated: Vec::new() };
         limits.check_devices(cgroup)?;
         Ok(limits)
+    }
+
+    /// With what annotations ask systemd for.
+    pub(crate) fn annotated(self, annotations: &HashMap<String, String>) -> anyhow::Result<Self> {
+        Ok(Self { annotated: systemd::annotated_properties(annotations)?, ..self })
+    }
+
+    /// Makes the cgroup of a container of this name, with limits that systemd knows of; what is returned is kept until init has joined.
+    pub(crate) fn create_cgroup(&self, cgroup: &Cgroup, id: &str) -> anyhow::Result<Option<Placeholder>> {
+        // Others than these would count and hinder what makes the container.
+        let settings = self.early();
+        let description = format!("hshim container {id}");
+        let devices = self.devices.as_deref();
+        let placeholder = cgroup.create(&Wishes { description, settings: &settings, devices, annotated: &self.annotated })?;
+        self.write_before_join(cgroup)?;
+        Ok(placeholder)
     }
 
     /// Before anything is written: what v1 cannot express.
@@ -51,7 +72,7 @@ impl Limits {
     }
 
     /// What has to be in force before a process joins. The directories are there.
-    pub(crate) fn write_before_join(&self, cgroup: &Cgroup) -> anyhow::Result<()> {
+    fn write_before_join(&self, cgroup: &Cgroup) -> anyhow::Result<()> {
         // Beside v1 controllers the unified hierarchy is touched only by who asks for something there.
         let wanted = |name: &str| self.settings.iter().any(|setting| setting.controller == name);
         if cgroup.is_v1() {
@@ -64,12 +85,15 @@ impl Limits {
     /// The rest, when init waits to be started.
     pub(crate) fn write_before_start(&self, cgroup: &Cgroup) -> anyhow::Result<()> {
         self.check_memory(cgroup)?;
-        setting::write_all(cgroup, &self.late())
+        let late = self.late();
+        cgroup.tell_systemd(&Wishes { settings: &late, ..Wishes::default() })?;
+        setting::write_all(cgroup, &late)
     }
 
     /// Everything, to a container that lives. Device rules last: they replace each other in one step, and their failure
     /// takes nothing back.
     pub(crate) fn write_update(&self, cgroup: &Cgroup) -> anyhow::Result<()> {
+        cgroup.tell_systemd(&Wishes { settings: &self.settings, devices: self.devices.as_deref(), ..Wishes::default() })?;
         setting::write_all(cgroup, &self.settings)?;
         self.write_devices(cgroup).map_err(|error| {
             let changed: Vec<&str> = self.settings.iter().map(|setting| setting.field.as_str()).collect();
@@ -105,7 +129,7 @@ impl Limits {
 
     fn write_devices(&self, cgroup: &Cgroup) -> anyhow::Result<()> {
         let Some(rules) = &self.devices else { return Ok(()) };
-        if let Some(dir) = cgroup.0.iter().find(|dir| dir.options.iter().any(|option| option == "devices")) {
+        if let Some(dir) = cgroup.dirs.iter().find(|dir| dir.options.iter().any(|option| option == "devices")) {
             return write_v1_devices(cgroup, &dir.path, &Verdicts::of(rules)?);
         }
         match cgroup.of_kind(HierarchyKind::Unified) {

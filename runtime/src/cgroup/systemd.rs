@@ -201,7 +201,7 @@ fn slice_path(slice: &str) -> PathBuf {
 impl Placeholder {
     /// This program again, which then waits for the end of its input ([`hold`]).
     fn spawn() -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("find this program")?;
+        let program = crate::sealed_executable::path();
         let mut command = Command::new(program);
         command.arg("cgroup-placeholder").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().map(Self).context("start a placeholder for the unit")
@@ -210,10 +210,10 @@ impl Placeholder {
 
 impl Drop for Placeholder {
     fn drop(&mut self) {
-        // The end of its input lets it end; a dead `create` does the same.
-        drop(self.0.stdin.take());
-        if let Err(error) = self.0.wait() {
-            log::warn!("wait for the unit's placeholder: {error}");
+        // The end of its input would let it end, too, but init holds a copy of that until it is started. It is what ends the
+        // placeholder of a `create` that was killed.
+        if let Err(error) = self.0.kill().and_then(|()| self.0.wait()) {
+            log::warn!("end the unit's placeholder: {error}");
         }
     }
 }

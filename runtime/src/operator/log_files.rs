@@ -20,10 +20,8 @@ pub(crate) enum Stream {
 /// A line of a log file: a line of output, or a piece of a long or unfinished one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
-    /// When it was read.
-    pub(crate) time: Timestamp,
-    /// As written.
-    pub(crate) written_time: String,
+    /// When the shim read it, as written.
+    pub(crate) time: String,
     /// Of which stream.
     pub(crate) stream: Stream,
     /// The line of output ends here.
@@ -36,7 +34,7 @@ impl Piece {
     /// `TIME STREAM TAG TEXT`; none when it is something else.
     fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = line.strip_suffix(b"\n").unwrap_or(line).splitn(4, |&byte| byte == b' ');
-        let written_time = str::from_utf8(fields.next()?).ok()?.to_owned();
+        let time = str::from_utf8(fields.next()?).ok()?.to_owned();
         let stream = match fields.next()? {
             b"stdout" => Stream::Stdout,
             b"stderr" => Stream::Stderr,
@@ -45,7 +43,12 @@ impl Piece {
         // Further tags may follow after a colon.
         let is_last = fields.next()?.first()? == &b'F';
         let text = fields.next()?.to_owned();
-        Some(Self { time: written_time.parse().ok()?, written_time, stream, is_last, text })
+        Some(Self { time, stream, is_last, text })
+    }
+
+    /// Whether it is not older than this. One whose time is not understood is not.
+    pub(crate) fn is_since(&self, since: Timestamp) -> bool {
+        self.time.parse::<Timestamp>().is_ok_and(|time| time >= since)
     }
 }
 
@@ -165,7 +168,7 @@ mod tests {
         let piece = Piece::parse(b"2026-11-28T10:00:00.500000000Z stderr P two  words \n").unwrap();
         assert_eq!((piece.stream, piece.is_last, piece.text.as_slice()), (Stream::Stderr, false, b"two  words ".as_slice()));
         assert_eq!(Piece::parse(b"2026-11-28T10:00:00Z stdout F \n").unwrap().text, b"");
-        for line in ["", "x", "2026-11-28T10:00:00Z stdin F x", "yesterday stdout F x", "2026-11-28T10:00:00Z stdout F"] {
+        for line in ["", "x", "2026-11-28T10:00:00Z stdin F x", "2026-11-28T10:00:00Z stdout F"] {
             assert_eq!(Piece::parse(line.as_bytes()), None, "{line}");
         }
     }

@@ -1,6 +1,5 @@
 //! The OCI runtime that runs a pod's containers.
 
-use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,10 +9,12 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 use hshim_health::record::RuntimeCommand;
 
+use crate::sealed_executable;
+
 /// The runtime: this program, or what `--runtime` says. Its state of containers is below `root`.
 pub(crate) fn runtime(chosen: Option<&Path>, root: &Path) -> anyhow::Result<RuntimeCommand> {
     let (path, is_hshim) = match chosen {
-        None => (own()?, true),
+        None => (sealed_executable::path(), true),
         Some(chosen) => {
             let path = if chosen.components().count() == 1 { in_path(chosen.as_os_str()) } else { fs::canonicalize(chosen).ok() };
             let path = path.filter(|path| is_executable(path));
@@ -27,10 +28,6 @@ pub(crate) fn runtime(chosen: Option<&Path>, root: &Path) -> anyhow::Result<Runt
     Ok(RuntimeCommand { path, is_hshim, systemd_cgroup: false, root, create_flags: Vec::new() })
 }
 
-fn own() -> anyhow::Result<PathBuf> {
-    env::current_exe().context("find this program")
-}
-
 fn is_hshim(path: &Path) -> anyhow::Result<bool> {
     let output = Command::new(path).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
     let output = output.with_context(|| format!("run {} --version", path.display()))?;
@@ -38,8 +35,8 @@ fn is_hshim(path: &Path) -> anyhow::Result<bool> {
 }
 
 fn in_path(name: &OsStr) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_absolute() && is_executable(path))
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_absolute() && is_executable(path))
 }
 
 fn is_executable(path: &Path) -> bool {

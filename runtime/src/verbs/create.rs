@@ -41,8 +41,6 @@ pub(crate) fn create(args: &BundleArgs, globals: &Globals) -> anyhow::Result<()>
 
 /// Deletes a container that its caller will not hear of.
 pub(crate) fn discard(container: &Container) {
-    // This process may have joined its cgroups to hand them on.
-    container.state.cgroup.leave();
     if let Err(error) = delete::delete_container(container, CgroupFate::Removed) {
         log::warn!("delete {} after a failure: {error:#}", container.state.id);
     }

@@ -137,10 +137,11 @@ fn prune(value: Value) -> Option<Value> {
 
 /// A swap limit cannot stay when memory has none any more.
 fn unlimited_swap_too(section: &str, mut asked: Value) -> Value {
-    if let (true, Value::Object(memory)) = (section == "memory", &mut asked) {
-        if memory.get("limit") == Some(&json!(-1)) && !memory.contains_key("swap") {
-            memory.insert("swap".to_owned(), json!(-1));
-        }
+    if let (true, Value::Object(memory)) = (section == "memory", &mut asked)
+        && memory.get("limit") == Some(&json!(-1))
+        && !memory.contains_key("swap")
+    {
+        memory.insert("swap".to_owned(), json!(-1));
     }
     asked
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use tokio::sync::mpsc;
 
 use super::cgroups::TaskCgroups;
 use super::owner::{Effect, Owner, tell};
@@ -18,9 +19,19 @@ use crate::sys;
 /// What becomes readable when something may have happened.
 struct Watch {
     file: PathBuf,
+    says: Says,
     changes: Arc<File>,
     /// Of v1: the kernel's registration ends with it.
     _control: Option<File>,
+}
+
+/// What a change means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Says {
+    /// Memory has run out (v1); the kernel counts the kill only afterwards.
+    OutOfMemory,
+    /// Some number in the file changed (v2).
+    Something,
 }
 
 impl Owner {
@@ -31,28 +42,31 @@ impl Owner {
             Ok(None) => return,
             Err(error) => return log::warn!("watch the memory of container {}: {error}", self.task.id),
         };
-        let report = self.report.clone();
+        let (report, ended) = (self.report.clone(), self.report.clone());
         tokio::spawn(async move {
-            let until_gone = async {
-                let mut before = oom_kills(&watch.file).unwrap_or(0);
-                let changes = sys::readable(Arc::clone(&watch.changes))?;
-                loop {
-                    let mut ready = changes.readable().await?;
-                    drain(&watch.changes)?;
-                    ready.clear_ready();
-                    // The cgroup is removed: that is an event too.
-                    let Some(now) = oom_kills(&watch.file) else { return io::Result::Ok(()) };
-                    if now > before {
-                        tell(&report, Effect::OutOfMemory);
-                    }
-                    before = now;
-                }
-            };
             tokio::select! {
-                ended = until_gone => if let Err(error) = ended { log::warn!("watch the memory of a container: {error}") },
-                () = report.closed() => {}
+                ended = until_removed(&watch, &report) => {
+                    if let Err(error) = ended { log::warn!("watch the memory of a container: {error}") }
+                }
+                () = ended.closed() => {}
             }
         });
+    }
+}
+
+async fn until_removed(watch: &Watch, report: &mpsc::UnboundedSender<Effect>) -> io::Result<()> {
+    let mut before = oom_kills(&watch.file).unwrap_or(0);
+    let changes = sys::readable(Arc::clone(&watch.changes))?;
+    loop {
+        let mut ready = changes.readable().await?;
+        drain(&watch.changes)?;
+        ready.clear_ready();
+        // That the cgroup is removed is an event too.
+        let Some(now) = oom_kills(&watch.file) else { return Ok(()) };
+        if watch.says == Says::OutOfMemory || now > before {
+            tell(report, Effect::OutOfMemory);
+        }
+        before = now;
     }
 }
 
@@ -81,11 +95,13 @@ fn open_v1(directory: &Path) -> io::Result<Watch> {
     let control = File::open(&file)?;
     let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
     fs::write(directory.join("cgroup.event_control"), format!("{} {}", event.as_raw_fd(), control.as_raw_fd()))?;
-    Ok(Watch { file, changes: Arc::new(File::from(OwnedFd::from(event))), _control: Some(control) })
+    let changes = Arc::new(File::from(OwnedFd::from(event)));
+    Ok(Watch { file, says: Says::OutOfMemory, changes, _control: Some(control) })
 }
 
 fn open_v2(file: PathBuf) -> io::Result<Watch> {
     let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
     inotify.add_watch(&file, AddWatchFlags::IN_MODIFY)?;
-    Ok(Watch { file, changes: Arc::new(File::from(OwnedFd::from(inotify))), _control: None })
+    let changes = Arc::new(File::from(OwnedFd::from(inotify)));
+    Ok(Watch { file, says: Says::Something, changes, _control: None })
 }

@@ -396,7 +396,12 @@ impl Owner {
                 self.settle();
             }
             // The end of a life that a later one has replaced.
-            other => self.process = other,
+            other @ (Process::Created(_)
+            | Process::Starting(_)
+            | Process::Running(_)
+            | Process::Dying(_)
+            | Process::Creating { .. }
+            | Process::Ended { .. }) => self.process = other,
         }
     }
 

@@ -9,7 +9,9 @@ use ttrpc::asynchronous::{MethodHandler, Service, TtrpcContext};
 use ttrpc::proto::{Code, Response};
 
 use super::error::TaskError;
-use super::messages::{CreateTaskRequest, ExecProcessRequest, ProcessRequest};
+use super::messages::{
+    CloseIoRequest, CreateTaskRequest, ExecProcessRequest, KillRequest, ProcessRequest, ResizePtyRequest, UpdateTaskRequest,
+};
 use super::owner::Call;
 use super::tasks::Tasks;
 use crate::wire::Message;
@@ -103,52 +105,71 @@ impl MethodHandler for Handler {
 impl Handler {
     async fn answer(&self, payload: &[u8]) -> Result<Vec<u8>, TaskError> {
         let tasks = &self.tasks;
-        match self.method {
-            Method::Create => return tasks.create(CreateTaskRequest::from_bytes(payload)?).await,
-            Method::Connect => return Ok(tasks.connect(&ProcessRequest::from_bytes(payload)?.id).await),
-            Method::Shutdown => {
+        match Request::read(self.method, payload)? {
+            Request::About(id, call) => tasks.ask(&id, call).await,
+            Request::Create(request) => tasks.create(request).await,
+            Request::Connect(id) => Ok(tasks.connect(&id).await),
+            Request::Shutdown => {
                 tasks.on_shutdown();
-                return Ok(Vec::new());
+                Ok(Vec::new())
             }
-            Method::Checkpoint => return Err(TaskError::Unimplemented("containers cannot be checkpointed".to_owned())),
-            _ => {}
+            Request::Checkpoint => Err(TaskError::Unimplemented("containers cannot be checkpointed".to_owned())),
         }
-        let (id, call) = self.call(payload)?;
-        tasks.ask(&id, call).await
-    }
-
-    /// The container that a request is about, and what is asked.
-    fn call(&self, payload: &[u8]) -> Result<(String, Call), TaskError> {
-        // Every request begins with the container's id and the process'; the other fields are skipped here.
-        let ProcessRequest { id, exec_id } = names(payload, self.method)?;
-        let call = match self.method {
-            Method::State => Call::State(exec_id),
-            Method::Start => Call::Start(exec_id),
-            Method::Delete => Call::Delete(exec_id),
-            Method::Wait => Call::Wait(exec_id),
-            Method::Pids => Call::Pids,
-            Method::Pause => Call::Pause,
-            Method::Resume => Call::Resume,
-            Method::Stats => Call::Stats,
-            Method::Kill => Call::Kill(Message::from_bytes(payload)?),
-            Method::Exec => Call::Exec(checked(Message::from_bytes(payload)?)?),
-            Method::ResizePty => Call::Resize(Message::from_bytes(payload)?),
-            Method::CloseIo => Call::CloseIo(Message::from_bytes(payload)?),
-            Method::Update => Call::Update(Message::from_bytes(payload)?),
-            Method::Create | Method::Connect | Method::Shutdown | Method::Checkpoint => Call::Pid,
-        };
-        Ok((id, call))
     }
 }
 
-fn names(payload: &[u8], method: Method) -> Result<ProcessRequest, TaskError> {
-    match method {
-        // Its second field is another one.
-        Method::Update => {
-            let super::messages::UpdateTaskRequest { id, .. } = Message::from_bytes(payload)?;
-            Ok(ProcessRequest { id, exec_id: String::new() })
-        }
-        _ => Ok(ProcessRequest::from_bytes(payload)?),
+/// A request that was understood.
+enum Request {
+    /// About one container.
+    About(String, Call),
+    Create(CreateTaskRequest),
+    Connect(String),
+    Shutdown,
+    Checkpoint,
+}
+
+impl Request {
+    fn read(method: Method, payload: &[u8]) -> Result<Self, TaskError> {
+        let process = |call: fn(String) -> Call| {
+            let ProcessRequest { id, exec_id } = Message::from_bytes(payload)?;
+            Ok(Self::About(id, call(exec_id)))
+        };
+        // Of those that name no process.
+        let container = || Ok::<String, TaskError>(ProcessRequest::from_bytes(payload)?.id);
+        Ok(match method {
+            Method::State => return process(Call::State),
+            Method::Start => return process(Call::Start),
+            Method::Delete => return process(Call::Delete),
+            Method::Wait => return process(Call::Wait),
+            Method::Pids => Self::About(container()?, Call::Pids),
+            Method::Pause => Self::About(container()?, Call::Pause),
+            Method::Resume => Self::About(container()?, Call::Resume),
+            Method::Stats => Self::About(container()?, Call::Stats),
+            Method::Connect => Self::Connect(container()?),
+            Method::Create => Self::Create(Message::from_bytes(payload)?),
+            Method::Kill => {
+                let request = KillRequest::from_bytes(payload)?;
+                Self::About(request.id.clone(), Call::Kill(request))
+            }
+            Method::Exec => {
+                let request = checked(Message::from_bytes(payload)?)?;
+                Self::About(request.id.clone(), Call::Exec(request))
+            }
+            Method::ResizePty => {
+                let request = ResizePtyRequest::from_bytes(payload)?;
+                Self::About(request.id.clone(), Call::Resize(request))
+            }
+            Method::CloseIo => {
+                let request = CloseIoRequest::from_bytes(payload)?;
+                Self::About(request.id.clone(), Call::CloseIo(request))
+            }
+            Method::Update => {
+                let request = UpdateTaskRequest::from_bytes(payload)?;
+                Self::About(request.id.clone(), Call::Update(request))
+            }
+            Method::Shutdown => Self::Shutdown,
+            Method::Checkpoint => Self::Checkpoint,
+        })
     }
 }
 

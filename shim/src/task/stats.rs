@@ -81,8 +81,8 @@ pub(super) fn read(cgroups: &TaskCgroups) -> Option<Any> {
         let metrics = v2(directory);
         return Some(Any { type_url: "io.containerd.cgroups.v2.Metrics".to_owned(), value: metrics.to_bytes() });
     }
-    let some = ["memory", "cpuacct", "pids"].iter().filter_map(|controller| cgroups.directory(controller));
-    some.filter(|directory| directory.is_dir()).next()?;
+    let mut some = ["memory", "cpuacct", "pids"].iter().filter_map(|controller| cgroups.directory(controller));
+    some.find(|directory| directory.is_dir())?;
     Some(Any { type_url: "io.containerd.cgroups.v1.Metrics".to_owned(), value: v1(cgroups).to_bytes() })
 }
 

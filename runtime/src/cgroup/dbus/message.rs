@@ -333,6 +333,9 @@ mod tests {
     fn arrays_of_structures_are_aligned_and_counted_without_their_padding() {
         let mut body = Body::default();
         body.put(&Value::Rates(vec![("/d".to_owned(), 5)]));
-        assert_eq!(body.0, b"\x10\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00/d\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00".to_vec()[..].to_vec());
+        assert_eq!(
+            body.0,
+            b"\x10\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00/d\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00".to_vec()[..].to_vec()
+        );
     }
 }

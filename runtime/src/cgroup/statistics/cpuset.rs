@@ -64,6 +64,6 @@ mod tests {
     #[test]
     fn lists_are_expanded() {
         assert_eq!(expand("0-2,5\n"), [0, 1, 2, 5]);
-        assert_eq!(expand("\n"), []);
+        assert_eq!(expand("\n"), Vec::<u16>::new());
     }
 }

@@ -17,7 +17,8 @@ pub(crate) fn properties(annotations: &HashMap<String, String>) -> anyhow::Resul
     let read = found.into_iter().map(|(name, value)| {
         let is_name = name.len() > 2 && name.chars().all(|letter| letter.is_ascii_alphabetic());
         anyhow::ensure!(is_name, "annotations: {PREFIX}{name}: is not the name of a property");
-        let value = parse(value.trim()).ok_or_else(|| anyhow::anyhow!("annotations: {PREFIX}{name}: {value} is not understood"))?;
+        let value =
+            parse(value.trim()).ok_or_else(|| anyhow::anyhow!("annotations: {PREFIX}{name}: {value} is not understood"))?;
         in_microseconds(name, value)
     });
     read.collect()
@@ -32,7 +33,11 @@ fn in_microseconds(name: &str, value: Value) -> anyhow::Result<(String, Value)> 
         _other => anyhow::bail!("annotations: {PREFIX}{name}: is not a number of seconds"),
     };
     anyhow::ensure!((0.0..1e12).contains(&seconds), "annotations: {PREFIX}{name}: {seconds} s is out of range");
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above; fractions of a microsecond are dropped")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked above; fractions of a microsecond are dropped"
+    )]
     let microseconds = (seconds * 1e6) as u64;
     Ok((format!("{stem}USec"), Value::U64(microseconds)))
 }

@@ -96,7 +96,10 @@ fn rates(version: Version, files: &[(&str, &str)]) -> Properties {
         ("riops=", "IOReadIOPSMax"),
         ("wiops=", "IOWriteIOPSMax"),
     ];
-    let v1 = [("blkio.throttle.read_bps_device", "BlockIOReadBandwidth"), ("blkio.throttle.write_bps_device", "BlockIOWriteBandwidth")];
+    let v1 = [
+        ("blkio.throttle.read_bps_device", "BlockIOReadBandwidth"),
+        ("blkio.throttle.write_bps_device", "BlockIOWriteBandwidth"),
+    ];
     let row = |value: &str, word: &str| {
         let (device, rate) = value.split_once(' ')?;
         let rate = rate.strip_prefix(word)?;
@@ -104,7 +107,9 @@ fn rates(version: Version, files: &[(&str, &str)]) -> Properties {
         Some((format!("/dev/block/{device}"), rate))
     };
     let collect = |name: &str, rows: Vec<(String, u64)>| (!rows.is_empty()).then(|| (name.to_owned(), Value::Rates(rows)));
-    let rows = |file: &str, word: &str| files.iter().filter(|(name, _)| *name == file).filter_map(|(_, value)| row(value, word)).collect();
+    let rows = |file: &str, word: &str| {
+        files.iter().filter(|(name, _)| *name == file).filter_map(|(_, value)| row(value, word)).collect()
+    };
     match version {
         Version::V2 => v2.iter().filter_map(|(word, name)| collect(name, rows("io.max", word))).collect(),
         Version::V1 => v1.iter().filter_map(|(file, name)| collect(name, rows(file, ""))).collect(),
@@ -180,7 +185,8 @@ mod tests {
 
     #[test]
     fn quotas_are_time_in_a_second_rounded_up_to_hundredths() {
-        let quota = |version, files: &[(&str, &str)]| told(version, files).into_iter().map(|(_, value)| value).collect::<Vec<Value>>();
+        let quota =
+            |version, files: &[(&str, &str)]| told(version, files).into_iter().map(|(_, value)| value).collect::<Vec<Value>>();
         assert_eq!(quota(Version::V2, &[("cpu.max", "20000 50000")]), [Value::U64(400_000), Value::U64(50_000)]);
         assert_eq!(quota(Version::V2, &[("cpu.max", "max 100000")]), [Value::U64(u64::MAX), Value::U64(100_000)]);
         assert_eq!(quota(Version::V1, &[("cpu.cfs_quota_us", "12345")]), [Value::U64(130_000)]);
