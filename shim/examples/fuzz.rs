@@ -75,8 +75,8 @@ fn attack_annotations(dice: &mut Dice, time: Duration) -> u64 {
     while begin.elapsed() < time {
         let mut annotations = BTreeMap::new();
         for _ in 0..dice.below(4) {
-            let key = mutate(dice, KEYS.get(dice.below(KEYS.len())).unwrap());
-            let value = mutate(dice, VALUES.get(dice.below(VALUES.len())).unwrap());
+            let (key, value) = (dice.below(KEYS.len()), dice.below(VALUES.len()));
+            let (key, value) = (mutate(dice, KEYS.get(key).unwrap()), mutate(dice, VALUES.get(value).unwrap()));
             annotations.insert(key, value);
         }
         if let Err(faults) = annotation::task("web", &annotations) {
@@ -168,6 +168,8 @@ impl Attacked {
         let shim = exe.parent().and_then(Path::parent).unwrap().join("containerd-shim-hshim-v2");
         let base = std::env::temp_dir().join(format!("hshim-fuzz-{}", std::process::id()));
         std::fs::create_dir_all(&base).unwrap();
+        // What the shim says last.
+        std::fs::write(base.join("log"), "").unwrap();
         let address = base.join("c.sock").display().to_string();
         let output = Command::new(&shim)
             .args(["-namespace", "fuzz", "-address", &address, "-id", "fuzz", "start"])
@@ -187,7 +189,9 @@ impl Attacked {
         body.extend(field(2, b"Connect"));
         stream.write_all(&frame(1, &body)).unwrap();
         let mut header = [0_u8; 10];
-        stream.read_exact(&mut header).expect("an answer");
+        if let Err(error) = stream.read_exact(&mut header) {
+            panic!("no answer: {error}; the shim's log: {}", std::fs::read_to_string(self.base.join("log")).unwrap_or_default());
+        }
         assert_eq!(header.get(8), Some(&2), "a response");
     }
 }

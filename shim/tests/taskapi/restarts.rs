@@ -30,21 +30,7 @@ async fn an_unhealthy_container_goes_on_in_the_same_task() {
         std::fs::remove_file(shim.bundle().join("rootfs/tmp/healthy")).unwrap();
         let request = shim.process("");
         let waiting = shim.call::<WaitResponse>("Wait", &request);
-        let looking = async {
-            let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-            loop {
-                let state = shim.state("").await;
-                assert_eq!(state.status, 2, "{runtime}: it runs all the time");
-                assert_ne!(state.pid, 0);
-                let pids: PidsResponse = shim.call("Pids", &shim.process("")).await.unwrap();
-                assert!(!pids.processes.is_empty());
-                if state.pid != first && shim.topics().contains(&"/hshim/restarted".to_owned()) {
-                    return state.pid;
-                }
-                assert!(tokio::time::Instant::now() < deadline, "no restart: {:?}", shim.topics());
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
+        let looking = the_next_process(&shim, first);
         let second = tokio::select! {
             ended = waiting => panic!("Wait must pend: {ended:?}"),
             second = looking => second,
@@ -67,6 +53,23 @@ async fn an_unhealthy_container_goes_on_in_the_same_task() {
         let exit = shim.events.lock().unwrap().last().unwrap().1.clone();
         assert_eq!((exit.pid, exit.status), (second, 1), "one exit, of the last process");
         shim.ends_without_trace().await;
+    }
+}
+
+/// Looks at the task all the time until another process runs: to every look it runs.
+async fn the_next_process(shim: &Shim, first: u32) -> u32 {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let state = shim.state("").await;
+        assert_eq!(state.status, 2, "{}: it runs all the time", shim.runtime);
+        assert_ne!(state.pid, 0);
+        let pids: PidsResponse = shim.call("Pids", &shim.process("")).await.unwrap();
+        assert!(!pids.processes.is_empty());
+        if state.pid != first && shim.topics().contains(&"/hshim/restarted".to_owned()) {
+            return state.pid;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "no restart: {:?}", shim.topics());
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
