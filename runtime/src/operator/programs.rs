@@ -10,10 +10,12 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 use hshim_health::record::RuntimeCommand;
 
+use crate::sealed_executable;
+
 /// The runtime: this program, or what `--runtime` says. Its state of containers is below `root`.
 pub(crate) fn runtime(chosen: Option<&Path>, root: &Path) -> anyhow::Result<RuntimeCommand> {
     let (path, is_hshim) = match chosen {
-        None => (own()?, true),
+        None => (sealed_executable::path(), true),
         Some(chosen) => {
             let path = if chosen.components().count() == 1 { in_path(chosen.as_os_str()) } else { fs::canonicalize(chosen).ok() };
             let path = path.filter(|path| is_executable(path));
@@ -25,10 +27,6 @@ pub(crate) fn runtime(chosen: Option<&Path>, root: &Path) -> anyhow::Result<Runt
     let name = path.file_name().unwrap_or_default();
     let root = if is_hshim { root.to_owned() } else { root.join("runtimes").join(name) };
     Ok(RuntimeCommand { path, is_hshim, systemd_cgroup: false, root, create_flags: Vec::new() })
-}
-
-fn own() -> anyhow::Result<PathBuf> {
-    env::current_exe().context("find this program")
 }
 
 fn is_hshim(path: &Path) -> anyhow::Result<bool> {
