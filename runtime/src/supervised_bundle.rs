@@ -140,6 +140,16 @@ impl SupervisedBundle {
         fs::read_to_string(self.dir.log()).unwrap_or_default().lines().next_back().unwrap_or("see its log").to_owned()
     }
 
+    /// Its final exit as the shim has written it down before it ended; none when it may live on.
+    pub(crate) fn final_exit(&self) -> anyhow::Result<Option<u8>> {
+        let status = pod_view::status(&self.dir)?;
+        let first = status.and_then(|status| status.containers.into_iter().next());
+        match first.map(|container| container.state) {
+            Some(ContainerState::Terminated(ended)) => Ok(Some(u8::try_from(ended.exit.code & 0xff)?)),
+            Some(ContainerState::Running { .. } | ContainerState::Waiting { .. }) | None => Ok(None),
+        }
+    }
+
     /// Keeps other commands from beginning or clearing away meanwhile; none when it is gone by then.
     pub(crate) fn lock(&self) -> anyhow::Result<Option<ContainerLock>> {
         ContainerLock::take(&self.dir.0)
