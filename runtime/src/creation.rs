@@ -139,7 +139,8 @@ impl Creation {
         working_directory::make(&builder.spec, &self.bundle.rootfs)?;
         log::debug!("create {}: bundle {}, cgroup {}", self.id, self.bundle.dir.display(), cgroup_path.display());
         let pid = builder.build(executor)?;
-        drop((placeholder, membership));
+        drop(placeholder);
+        membership.keep();
         // It waits for `start`, and is this process' child: its id is nobody else's.
         let init = sys::pidfd_open(pid).context("open the init process")?;
         late_mounts.perform(init.as_fd())?;

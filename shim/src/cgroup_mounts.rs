@@ -61,9 +61,12 @@ impl OomCounter {
     }
 }
 
-/// The count in `memory.events` or `memory.oom_control`.
-pub(crate) fn oom_kills(file: &Path) -> Option<u64> {
-    let text = fs::read_to_string(file).ok()?;
+fn oom_kills(file: &Path) -> Option<u64> {
+    count_of_kills(&fs::read_to_string(file).ok()?)
+}
+
+/// The count in the text of `memory.events` or `memory.oom_control`.
+pub(crate) fn count_of_kills(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
 

@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod execs;
 mod health;
+mod lives;
 mod memory_watch;
 pub(crate) mod messages;
 mod mounts;

@@ -1,7 +1,7 @@
 //! The server process: from its inherited listener to its orderly end.
 //!
-//! It ends on Shutdown with no container left, on SIGTERM and SIGINT, and by itself when for a minute it had neither a container
-//! nor a connection: nobody will come any more.
+//! It ends on Shutdown with no container left, on SIGTERM and SIGINT, and by itself when for a minute it had no container
+//! and nobody asked anything: nobody will come any more.
 
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;
@@ -124,15 +124,15 @@ async fn end(mut server: Server, tasks: Arc<Tasks>, shared: Arc<Shared>, sender:
     drop(tokio::time::timeout(FLUSH, sender).await);
 }
 
-/// Resolves when for a minute there was neither a container nor a connection.
+/// Resolves when for a minute there was no container and nobody asked anything. A connection alone is no need: a containerd whose
+/// client went away in the middle of a creation may keep it for ever.
 async fn unneeded(tasks: &Tasks, shared: &Shared) {
     loop {
-        if !tasks.is_empty() || shared.agent.is_connected() {
-            shared.agent.changed().await;
-            continue;
-        }
-        // What changed begins the minute anew; a change that is already over when it is heard of does so too.
-        if tokio::time::timeout(IDLE, shared.agent.changed()).await.is_err() {
+        let changed = shared.agent.changed();
+        if !tasks.is_empty() {
+            changed.await;
+        } else if tokio::time::timeout(IDLE, changed).await.is_err() && tasks.is_empty() && !shared.agent.has_called_recently() {
+            // A change begins the minute anew, also one that is already over when it is heard of.
             return;
         }
     }

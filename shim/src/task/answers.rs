@@ -6,11 +6,12 @@ use hshim_health::input::{Input, RunNumber};
 
 use super::error::TaskError;
 use super::events::{Event, TaskDelete, TaskOom, TaskPaused, TaskResumed, TaskStart};
+use super::lives::kill_all;
 use super::messages::{
     Any, CloseIoRequest, ConnectResponse, DeleteResponse, KillRequest, PidsResponse, ProcessDetails, ProcessInfo,
     ResizePtyRequest, StartResponse, StateResponse, StatsResponse, Timestamp, UpdateTaskRequest, WaitResponse,
 };
-use super::owner::{Answer, Call, Effect, Finished, Frozen, ONLY, Owner, Process, Task, answer, kill_all, tell};
+use super::owner::{Answer, Call, Effect, Finished, Frozen, ONLY, Owner, Process, Task, answer, tell};
 use super::{mounts, record, stats};
 use crate::runtime_command::Cgroup;
 use crate::wire::Message;
@@ -386,9 +387,11 @@ async fn clear(task: &Task) -> Result<(), TaskError> {
     task.streams.drained().await;
     let Some((plan, launch)) = task.pod.container(ONLY) else { return Ok(()) };
     let files = task.pod.files(plan);
-    // Without them containerd's `delete` has been here: its client went while the container was being created.
-    if files.exists() {
-        task.pod.runtime.delete(&launch.id, Cgroup::Remove, &files).await?;
+    if let Err(error) = task.pod.runtime.delete(&launch.id, Cgroup::Remove, &files).await {
+        // Without its files containerd's `delete` has been here: its client went while the container was being created.
+        if files.exists() {
+            return Err(error.into());
+        }
     }
     crate::cleanup::remove_traces(&task.pod, launch);
     mounts::unmount_below(&task.bundle.join("rootfs")).await?;

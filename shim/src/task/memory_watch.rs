@@ -4,7 +4,8 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -13,16 +14,15 @@ use tokio::sync::mpsc;
 
 use super::cgroups::TaskCgroups;
 use super::owner::{Effect, Owner, tell};
-use crate::cgroup_mounts::oom_kills;
+use crate::cgroup_mounts::count_of_kills;
 use crate::sys;
 
 /// What becomes readable when something may have happened.
 struct Watch {
-    file: PathBuf,
+    /// Of the cgroup that is watched, and of no later one with its name.
+    file: File,
     says: Says,
     changes: Arc<File>,
-    /// Of v1: the kernel's registration ends with it.
-    _control: Option<File>,
 }
 
 /// What a change means.
@@ -35,39 +35,47 @@ enum Says {
 }
 
 impl Owner {
-    /// Begins to watch. A container without a memory controller has nothing to be watched.
-    pub(super) fn watch_memory(&self) {
+    /// Watches the memory of one life: a runtime may make the cgroup anew for each. Without a memory controller there is nothing to
+    /// be watched.
+    pub(super) fn watch_memory(&mut self) {
         let watch = match open(&self.task.cgroups) {
             Ok(Some(watch)) => watch,
             Ok(None) => return,
             Err(error) => return log::warn!("watch the memory of container {}: {error}", self.task.id),
         };
-        let (report, ended) = (self.report.clone(), self.report.clone());
-        tokio::spawn(async move {
-            tokio::select! {
-                ended = until_removed(&watch, &report) => {
-                    if let Err(error) = ended { log::warn!("watch the memory of a container: {error}") }
-                }
-                () = ended.closed() => {}
+        let report = self.report.clone();
+        let task = tokio::spawn(async move {
+            if let Err(error) = until_removed(&watch, &report).await {
+                log::warn!("watch the memory of a container: {error}");
             }
         });
+        if let Some(before) = self.memory_watch.replace(task) {
+            before.abort();
+        }
     }
 }
 
 async fn until_removed(watch: &Watch, report: &mpsc::UnboundedSender<Effect>) -> io::Result<()> {
-    let mut before = oom_kills(&watch.file).unwrap_or(0);
+    let mut before = kills(&watch.file).unwrap_or(0);
     let changes = sys::readable(Arc::clone(&watch.changes))?;
     loop {
         let mut ready = changes.readable().await?;
         drain(&watch.changes)?;
         ready.clear_ready();
         // That the cgroup is removed is an event too.
-        let Some(now) = oom_kills(&watch.file) else { return Ok(()) };
+        let Some(now) = kills(&watch.file) else { return Ok(()) };
         if watch.says == Says::OutOfMemory || now > before {
             tell(report, Effect::OutOfMemory);
         }
         before = now;
     }
+}
+
+/// None when the cgroup is gone.
+fn kills(file: &File) -> Option<u64> {
+    let mut buffer = [0_u8; 512];
+    let read = file.read_at(&mut buffer, 0).ok()?;
+    count_of_kills(std::str::from_utf8(buffer.get(..read)?).ok()?)
 }
 
 fn drain(mut changes: &File) -> io::Result<()> {
@@ -87,21 +95,19 @@ fn open(cgroups: &TaskCgroups) -> io::Result<Option<Watch>> {
         return open_v1(directory).map(Some);
     }
     let file = cgroups.unified().map(|directory| directory.join("memory.events")).filter(|file| file.exists());
-    file.map(open_v2).transpose()
+    file.map(|file| open_v2(&file)).transpose()
 }
 
 fn open_v1(directory: &Path) -> io::Result<Watch> {
-    let file = directory.join("memory.oom_control");
-    let control = File::open(&file)?;
+    let file = File::open(directory.join("memory.oom_control"))?;
     let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-    fs::write(directory.join("cgroup.event_control"), format!("{} {}", event.as_raw_fd(), control.as_raw_fd()))?;
-    let changes = Arc::new(File::from(OwnedFd::from(event)));
-    Ok(Watch { file, says: Says::OutOfMemory, changes, _control: Some(control) })
+    fs::write(directory.join("cgroup.event_control"), format!("{} {}", event.as_raw_fd(), file.as_raw_fd()))?;
+    Ok(Watch { file, says: Says::OutOfMemory, changes: Arc::new(File::from(OwnedFd::from(event))) })
 }
 
-fn open_v2(file: PathBuf) -> io::Result<Watch> {
+fn open_v2(path: &Path) -> io::Result<Watch> {
+    let file = File::open(path)?;
     let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-    inotify.add_watch(&file, AddWatchFlags::IN_MODIFY)?;
-    let changes = Arc::new(File::from(OwnedFd::from(inotify)));
-    Ok(Watch { file, says: Says::Something, changes, _control: None })
+    inotify.add_watch(path, AddWatchFlags::IN_MODIFY)?;
+    Ok(Watch { file, says: Says::Something, changes: Arc::new(File::from(OwnedFd::from(inotify))) })
 }

@@ -51,14 +51,15 @@ impl Agent {
         self.last_call.store(milliseconds(), Ordering::Relaxed);
     }
 
-    /// Somebody is connected.
-    pub(crate) fn is_connected(&self) -> bool {
-        self.connections.load(Ordering::Relaxed) > 0
-    }
-
     /// It is connected and has asked something recently.
     pub(crate) fn is_alive(&self) -> bool {
-        self.is_connected() && milliseconds() - self.last_call.load(Ordering::Relaxed) < RECENT_MILLISECONDS
+        self.connections.load(Ordering::Relaxed) > 0 && self.has_called_recently()
+    }
+
+    /// It has asked something recently.
+    pub(crate) fn has_called_recently(&self) -> bool {
+        let last = self.last_call.load(Ordering::Relaxed);
+        last != 0 && milliseconds() - last < RECENT_MILLISECONDS
     }
 
     /// Waits until connections come or go, or containers do.
