@@ -53,3 +53,7 @@ install: release
 # The benches of docs/limits.md with release programs, e.g. `just bench lifecycle`; without a name all of them.
 bench NAME="all": release
     tests/bench {{ release }} {{ NAME }}
+
+# Suites in a guest whose kernel has cgroup v2 with controllers (plain), systemd as process 1 (systemd), or cgroup v1 alone (v1).
+guest KIND="plain" *ARGS: native
+    tests/guest/suites {{ KIND }} {{ ARGS }}

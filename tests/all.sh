@@ -53,6 +53,26 @@ tests() {
     skipped=$((skipped + ignored))
 }
 
+# guest KIND SUITE…: suites in the guest, each one process; the counts are libtest's. What skips itself there is printed after "== skipped".
+guest() {
+    local log=$work/log status
+    say "guest, $1: ${*:2}"
+    timeout --kill-after 30 1500 tests/guest/suites "$@" 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    local ok bad ignored early
+    ok=$(sed -nE 's/^test result: .* ([0-9]+) passed;.*/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
+    bad=$(sed -nE 's/^test result: .* ([0-9]+) failed;.*/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
+    ignored=$(sed -nE 's/^test result: .* ([0-9]+) ignored;.*/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
+    early=$(sed -n '/^== skipped/,$p' "$log" | sed 1d | grep -cE '^[^:]+: ')
+    if [ "$status" -ne 0 ] || [ "$ok" -eq 0 ]; then
+        [ "$bad" -ne 0 ] || bad=1
+        failures+=("guest $1")
+    fi
+    passed=$((passed + ok - early))
+    failed=$((failed + bad))
+    skipped=$((skipped + ignored + early))
+}
+
 # Only test targets that exist: a suite is a directory below tests/ with an entry in tests/Cargo.toml.
 nextest() { timeout --kill-after 30 2400 cargo nextest run --profile ci "$@"; }
 
@@ -62,6 +82,12 @@ check "build" cargo build --workspace
 check "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
 check "rustdoc" env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
 tests "units, properties and end to end, on this machine's cgroups" nextest --workspace
+tests "the reference passes the suites that judge hshim" env RUNTIME=runc cargo nextest run --profile ci -p hshim-tests --test oci --test limits --test security
+if [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then
+    tests "on the private v2 mount" tests/on-v2.sh cargo nextest run --profile ci -p hshim-tests --test smoke --test oci --test limits
+fi
+guest plain limits
+check "release programs, static and within their budgets" just release
 
 # Tests that returned early were counted as passed above.
 early=$(sort "$HSHIM_SKIPS" | wc -l)

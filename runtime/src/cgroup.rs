@@ -18,6 +18,7 @@ mod device_rules;
 mod freezer;
 mod hierarchies;
 pub(crate) mod limits;
+mod membership;
 pub(crate) mod oom;
 mod pressure;
 mod resources;
@@ -165,34 +166,6 @@ impl Cgroup {
     fn enable_controllers(&self, is_wanted: impl Fn(&str) -> bool) {
         if let Some(unified) = self.of_kind(HierarchyKind::Unified) {
             hierarchies::enable_controllers(&unified.mount_point, &unified.path, is_wanted);
-        }
-    }
-
-    /// Moves this process into the hierarchies that libcontainer leaves out on cgroup v1.
-    ///
-    /// A v1 `tasks` file takes a single thread without the global lock that `cgroup.procs` waits for.
-    pub(crate) fn join_what_libcontainer_leaves_out(&self) -> anyhow::Result<()> {
-        if !self.is_v1() {
-            return Ok(());
-        }
-        for dir in &self.dirs {
-            let file = match dir.kind {
-                HierarchyKind::Named => "tasks",
-                HierarchyKind::Unified => "cgroup.procs",
-                HierarchyKind::Freezer | HierarchyKind::Controllers => continue,
-            };
-            let file = dir.path.join(file);
-            fs::write(&file, "0").with_context(|| format!("join the cgroup {}", file.display()))?;
-        }
-        Ok(())
-    }
-
-    /// Moves this process back to the root of the hierarchies that it joined, so that the directories can be removed.
-    pub(crate) fn leave(&self) {
-        for dir in self.dirs.iter().filter(|dir| matches!(dir.kind, HierarchyKind::Named | HierarchyKind::Unified)) {
-            if let Err(error) = fs::write(dir.mount_point.join("cgroup.procs"), "0") {
-                log::debug!("leave {}: {error}", dir.path.display());
-            }
         }
     }
 

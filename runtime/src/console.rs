@@ -1,12 +1,14 @@
 //! Terminals of containers: the socket on which a master side travels, and a pair made in the container's own devpts.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use anyhow::Context;
+use libcontainer::oci_spec::runtime::Process;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use nix::sys::stat::fstat;
@@ -91,6 +93,21 @@ pub(crate) fn open_inside(root: &File, owner: u32) -> anyhow::Result<(OwnedFd, O
     let slave = sys::open_pty_peer(master.as_fd()).context("open the terminal")?;
     fchown(&slave, Some(Uid::from_raw(owner)), None::<Gid>).context("give the terminal to the container's user")?;
     Ok((master, slave))
+}
+
+/// Gives the terminal of a waiting init process to the container's user, in the size that is asked for.
+///
+/// Nothing of the container's own has run: its standard input is the terminal that libcontainer made.
+pub(crate) fn furnish(pid: i32, process: &Process) -> anyhow::Result<()> {
+    let file = format!("/proc/{pid}/fd/0");
+    let terminal = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open(&file);
+    let terminal = terminal.with_context(|| format!("open the container's terminal {file}"))?;
+    let owner = host_uid(pid, process.user().uid())?;
+    fchown(&terminal, Some(Uid::from_raw(owner)), None::<Gid>).context("give the terminal to the container's user")?;
+    let Some(size) = process.console_size() else { return Ok(()) };
+    let number = |written: u64| u16::try_from(written).context("process.consoleSize: is more than 65535");
+    let size = libc::winsize { ws_row: number(size.height())?, ws_col: number(size.width())?, ws_xpixel: 0, ws_ypixel: 0 };
+    sys::set_window_size(terminal.as_fd(), size).context("process.consoleSize: resize the terminal")
 }
 
 /// The user id outside of a user `uid` of the container whose init is `pid`.

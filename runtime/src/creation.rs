@@ -19,13 +19,15 @@ use crate::atomic_file;
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{BundleArgs, Globals};
+use crate::console;
 use crate::container_id::ContainerId;
 use crate::container_lock::ContainerLock;
 use crate::container_view;
 use crate::identity;
-use crate::init_executor::InitExecutor;
+use crate::init_executor::{InitExecutor, StartHooks};
 use crate::init_process::ProcessIdentity;
-use crate::libcontainer_builder::InitBuilder;
+use crate::libcontainer_builder::{InitBuilder, hook_state};
+use crate::loopback;
 use crate::rlimit;
 use crate::sealed_executable;
 use crate::seccomp::SeccompCache;
@@ -104,7 +106,7 @@ impl Creation {
     }
 
     fn fill(&self, normal: NormalSpec, args: &BundleArgs, console: Option<BorrowedFd<'_>>) -> anyhow::Result<i32> {
-        let NormalSpec { spec, cgroup_path, cgroup, limits, seccomp, rlimits, late_mounts } = normal;
+        let NormalSpec { mut spec, cgroup_path, cgroup, limits, seccomp, rlimits, late_mounts } = normal;
         let mut state = self.state(&cgroup, args);
         // Before anything that a killed create could leave behind: `delete` finds it by this.
         state.store(&self.dir)?;
@@ -113,12 +115,12 @@ impl Creation {
         let identity = identity::of_process(&self.bundle.spec, &self.bundle.rootfs, &cache)?;
         identity::store(&identity, &layout::enter_identity(&self.root, self.id.as_str()))?;
         let filter = seccomp.as_ref().map(|profile| cache.filter(profile)).transpose()?;
-        working_directory::make(&self.bundle.spec, &self.bundle.rootfs)?;
         let placeholder = limits.create_cgroup(&cgroup, self.id.as_str())?;
-        cgroup.join_what_libcontainer_leaves_out()?;
+        let membership = cgroup.join_what_libcontainer_leaves_out()?;
         let process = self.bundle.spec.process().as_ref();
         let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
-        let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, rlimits.clone(), env);
+        let hooks = self.take_start_hooks(&mut spec);
+        let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, rlimits.clone(), env, hooks);
         let builder = InitBuilder {
             id: &self.id,
             dir: &self.dir,
@@ -134,17 +136,32 @@ impl Creation {
         if !args.no_new_keyring {
             session_keyring::join(self.id.as_str())?;
         }
+        working_directory::make(&builder.spec, &self.bundle.rootfs)?;
+        log::debug!("create {}: bundle {}, cgroup {}", self.id, self.bundle.dir.display(), cgroup_path.display());
         let pid = builder.build(executor)?;
-        drop(placeholder);
+        drop((placeholder, membership));
         // It waits for `start`, and is this process' child: its id is nobody else's.
         let init = sys::pidfd_open(pid).context("open the init process")?;
         late_mounts.perform(init.as_fd())?;
+        loopback::bring_up(&self.bundle.spec, init.as_fd())?;
+        if let Some(process) = process.filter(|_| console.is_some()) {
+            console::furnish(pid, process)?;
+        }
         container_view::verify(&self.bundle.spec, pid)?;
         rlimit::raise(&rlimits, pid)?;
         limits.write_before_start(&cgroup)?;
         state.init = Some(ProcessIdentity::of(pid).with_context(|| format!("identify the init process {pid}"))?);
         state.store(&self.dir)?;
         Ok(pid)
+    }
+
+    /// libcontainer would tell the startContainer hooks that the container is being created.
+    fn take_start_hooks(&self, spec: &mut Spec) -> Option<StartHooks> {
+        let hooks = spec.hooks_mut().as_mut()?;
+        let start = hooks.start_container().clone().filter(|hooks| !hooks.is_empty())?;
+        hooks.set_start_container(None);
+        let annotations = self.bundle.spec.annotations().clone().unwrap_or_default();
+        Some(StartHooks::new(start, hook_state(self.id.as_str(), self.bundle.spec.version(), &self.bundle.dir, annotations)))
     }
 
     fn state(&self, cgroup: &Cgroup, args: &BundleArgs) -> StateFile {
@@ -192,7 +209,6 @@ fn undo_processes(cgroup: &Cgroup) {
             waitpid(child, None).ok();
         }
     }
-    cgroup.leave();
     if let Err(error) = cgroup.remove() {
         log::warn!("after a failed create: {error:#}");
     }

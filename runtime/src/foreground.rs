@@ -37,6 +37,15 @@ impl Foreground {
         Ok(Self { signals, before })
     }
 
+    /// Gives a terminal the size of the caller's, before anybody asks for it.
+    pub(crate) fn size(master: BorrowedFd<'_>) {
+        if let Some(size) = sys::window_size(std::io::stdin().as_fd())
+            && let Err(error) = sys::set_window_size(master, size)
+        {
+            log::debug!("resize the terminal: {error}");
+        }
+    }
+
     /// Waits for the end of a child, and returns its exit code: 128 + n after signal n.
     pub(crate) fn wait(&self, pid: i32, process: BorrowedFd<'_>, master: Option<OwnedFd>) -> anyhow::Result<u8> {
         let mut relay = master.map(Relay::new).transpose()?;
@@ -152,11 +161,7 @@ impl Relay {
     }
 
     fn resize(&self) {
-        if let Some(size) = sys::window_size(std::io::stdin().as_fd())
-            && let Err(error) = sys::set_window_size(self.master.as_fd(), size)
-        {
-            log::debug!("resize the terminal: {error}");
-        }
+        Foreground::size(self.master.as_fd());
     }
 
     fn carry(&mut self, ready: &Ready) -> anyhow::Result<()> {

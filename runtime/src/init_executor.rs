@@ -18,10 +18,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 
-use libcontainer::oci_spec::runtime::{PosixRlimit, Spec};
+use libcontainer::container::{ContainerStatus, State};
+use libcontainer::hooks::run_hooks;
+use libcontainer::oci_spec::runtime::{Hook, PosixRlimit, Spec};
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
-use nix::unistd::{AccessFlags, access, execve};
+use nix::unistd::{AccessFlags, access, execve, getpid};
 
 use crate::rlimit;
 use crate::seccomp::SeccompFilter;
@@ -43,18 +45,55 @@ pub(crate) struct InitExecutor {
     env: Vec<String>,
     /// What libcontainer adds to the environment.
     added: RefCell<Vec<String>>,
+    /// Run first.
+    hooks: Option<StartHooks>,
+}
+
+/// The hooks of the stage startContainer, and the state that they are told.
+#[derive(Clone)]
+pub(crate) struct StartHooks {
+    hooks: Vec<Hook>,
+    state: State,
+}
+
+impl StartHooks {
+    /// Of a container that is `created` by the time they run.
+    pub(crate) fn new(hooks: Vec<Hook>, mut state: State) -> Self {
+        state.status = ContainerStatus::Created;
+        Self { hooks, state }
+    }
+
+    fn run(&self, env: &HashMap<String, String>) -> Result<(), String> {
+        // As runc does, the process is named as the container sees it.
+        let state = State { pid: Some(getpid().as_raw()), ..self.state.clone() };
+        for hook in &self.hooks {
+            let run = run_hooks(Some(&vec![hook.clone()]), Some(&state), None, None, Some(env));
+            run.map_err(|error| format!("startContainer hook {}: {error}", hook.path().display()))?;
+        }
+        Ok(())
+    }
 }
 
 impl InitExecutor {
     /// For a container whose process has this environment.
-    pub(crate) fn new(report: OwnedFd, filter: Option<SeccompFilter>, rlimits: Vec<PosixRlimit>, env: Vec<String>) -> Self {
-        Self { report: Rc::new(report), filter, rlimits, env, added: RefCell::default() }
+    pub(crate) fn new(
+        report: OwnedFd,
+        filter: Option<SeccompFilter>,
+        rlimits: Vec<PosixRlimit>,
+        env: Vec<String>,
+        hooks: Option<StartHooks>,
+    ) -> Self {
+        Self { report: Rc::new(report), filter, rlimits, env, added: RefCell::default(), hooks }
     }
 
     fn execute(&self, args: &[String]) -> Result<std::convert::Infallible, String> {
         let command = args.first().ok_or("process.args: cannot be empty")?;
         let added = self.added.borrow();
         let env = || self.env.iter().chain(added.iter());
+        if let Some(hooks) = &self.hooks {
+            let pairs = env().filter_map(|variable| variable.split_once('='));
+            hooks.run(&pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())?;
+        }
         let path = env().rev().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or_default();
         let found = look_up(command, path)?;
         let strings = |list: &mut dyn Iterator<Item = &String>| {

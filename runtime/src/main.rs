@@ -15,6 +15,8 @@ mod container_view;
 mod creation;
 mod exec_process;
 mod foreground;
+#[cfg(test)]
+mod fuzz;
 mod grammar;
 mod home;
 mod hooks;
@@ -24,6 +26,7 @@ mod init_process;
 mod late_mounts;
 mod libcontainer_builder;
 mod logging;
+mod loopback;
 mod mount_targets;
 mod operator;
 mod preserved_fds;

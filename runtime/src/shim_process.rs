@@ -31,11 +31,16 @@ const READY: i32 = 3;
 /// Of a bundle's stdio in the shim.
 const STDIO: [i32; 3] = [4, 5, 6];
 
+/// Of a lock that the shim inherits; it need not know.
+const LOCK: i32 = 7;
+
 /// What a shim is started with beside its directory.
 #[derive(Debug, Default)]
 pub(crate) struct Launching<'a> {
     /// Standard input, output and error of a bundle's container.
     pub(crate) stdio: Option<[BorrowedFd<'a>; 3]>,
+    /// What the shim holds as long as it lives.
+    pub(crate) lock: Option<BorrowedFd<'a>>,
     /// Further arguments.
     pub(crate) flags: &'a [&'a str],
 }
@@ -116,6 +121,7 @@ fn spawn(program: &Path, dir: &SupervisionDir, launching: &Launching<'_>, ready:
     let stdio = launching.stdio.unwrap_or([null.as_fd(); 3]);
     let mut wanted = vec![(null.as_fd(), 0), (null.as_fd(), 1), (log.as_fd(), 2), (ready.as_fd(), READY)];
     wanted.extend(stdio.into_iter().zip(STDIO));
+    wanted.extend(launching.lock.map(|lock| (lock, LOCK)));
     let mut actions = PosixSpawnFileActions::init()?;
     let mut sources = Vec::new();
     for (fd, target) in wanted {

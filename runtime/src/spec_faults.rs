@@ -90,6 +90,9 @@ fn process_faults(process: &Process, faults: &mut Vec<String>) {
     if process.oom_score_adj().is_some_and(|score| !(-1000..=1000).contains(&score)) {
         faults.push("process.oomScoreAdj: is not between -1000 and 1000".to_owned());
     }
+    if process.exec_cpu_affinity().is_some() {
+        faults.push("process.execCPUAffinity: is not supported".to_owned());
+    }
     if process.selinux_label().as_ref().is_some_and(|label| !label.is_empty()) {
         faults.push("process.selinuxLabel: SELinux is not supported".to_owned());
     }

@@ -107,7 +107,7 @@ fn launch(dir: &SupervisionDir, record: Supervision, args: &BundleArgs) -> anyho
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let flags: &[&str] = if args.pid_file.is_some() { &[ENDS_WITH_CONTAINER] } else { &[] };
     let stdio = Some([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]);
-    let launched = shim_process::launch(dir, &Launching { stdio, flags })?;
+    let launched = shim_process::launch(dir, &Launching { stdio, flags, ..Launching::default() })?;
     drop(lock);
     Ok(launched)
 }

@@ -1,78 +1,112 @@
-//! The working directory of a container, made when the root file system has none: runc does that, and images count on it.
-//! libcontainer does not, and fails with nothing but "failed to unix syscall".
+//! `process.cwd`, made where it is missing: runc does, images count on it, and libcontainer refuses.
+//!
+//! It is made from outside, before there is a container: below the root file system, or below the directory that is bound over that part
+//! of it, and never through a link that leads out. In a file system that does not exist yet (a tmpfs) it cannot be made.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
-use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::oci_spec::runtime::{LinuxIdMapping, Spec};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
+use nix::unistd::{Gid, Uid, fchownat};
 
-/// Makes `process.cwd` below a root file system. Below a mount of the container it is the mount's own business.
+use crate::late_mounts::is_bind;
+
+/// Of a directory that is made.
+const MODE: Mode = Mode::from_bits_truncate(0o755);
+
+/// Makes the working directory of a normal specification, if it is missing.
 pub(crate) fn make(spec: &Spec, rootfs: &Path) -> anyhow::Result<()> {
     let Some(cwd) = spec.process().as_ref().map(|process| process.cwd()) else { return Ok(()) };
-    let is_mounted = spec.mounts().iter().flatten().any(|mount| cwd.starts_with(mount.destination()));
-    let is_read_only = spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false);
-    let Some(path) = cwd.strip_prefix("/").ok().filter(|path| !path.as_os_str().is_empty()) else { return Ok(()) };
-    if is_mounted || is_read_only {
-        return Ok(());
-    }
-    let root = File::open(rootfs).with_context(|| format!("open the root file system {}", rootfs.display()))?;
-    open(&root.into(), path).with_context(|| format!("process.cwd: make {} in the root file system", cwd.display())).map(drop)
+    let Some((base, below)) = place(spec, rootfs, cwd) else { return Ok(()) };
+    let base = File::open(&base).with_context(|| format!("open {}", base.display()))?;
+    make_below(&base, &below, owner(spec)).with_context(|| format!("process.cwd: make {}", cwd.display()))
 }
 
-/// Links are followed as the container would follow them, never out of it.
-fn open(root: &OwnedFd, path: &Path) -> nix::Result<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let spelled = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    match (openat2(root, spelled, how), path.file_name()) {
-        (Err(Errno::ENOENT), Some(name)) => {
-            let parent = open(root, path.parent().unwrap_or(Path::new("")))?;
-            mkdirat(&parent, name, Mode::S_IRWXU)?;
-            let made = openat2(root, path, how)?;
-            // Not by the umask of whoever called.
-            fchmod(&made, Mode::from_bits_truncate(0o755))?;
-            Ok(made)
-        }
-        (opened, _) => opened,
+/// The directory outside that a path of the container begins in, and the rest of the path; none when that is no directory.
+fn place(spec: &Spec, rootfs: &Path, cwd: &Path) -> Option<(PathBuf, PathBuf)> {
+    // Of two mounts over one path the later is seen.
+    let over = spec.mounts().iter().flatten().filter(|mount| cwd.starts_with(mount.destination()));
+    let (base, destination) = match over.max_by_key(|mount| mount.destination().as_os_str().len()) {
+        Some(mount) if is_bind(mount) => (mount.source().clone()?, mount.destination().as_path()),
+        Some(_not_there_yet) => return None,
+        None => (rootfs.to_owned(), Path::new("/")),
+    };
+    let below = cwd.strip_prefix(destination).ok()?.to_owned();
+    base.is_dir().then_some((base, below))
+}
+
+fn make_below(base: &File, below: &Path, owner: (Uid, Gid)) -> anyhow::Result<()> {
+    let mut path = PathBuf::from(".");
+    let mut parent: OwnedFd = base.try_clone().context("open the root file system")?.into();
+    for component in below.components() {
+        let Component::Normal(name) = component else { continue };
+        path.push(name);
+        parent = match open(base, &path) {
+            Ok(opened) => opened,
+            Err(Errno::ENOENT) => {
+                match mkdirat(parent.as_fd(), name, MODE) {
+                    Ok(()) => {}
+                    // A read-only file system, or a link into nothing: that it is not there is told when init goes there.
+                    Err(Errno::EROFS | Errno::EEXIST) => return Ok(()),
+                    Err(error) => return Err(error.into()),
+                }
+                fchmodat(parent.as_fd(), name, MODE, FchmodatFlags::FollowSymlink)?;
+                fchownat(parent.as_fd(), name, Some(owner.0), Some(owner.1), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+                open(base, &path)?
+            }
+            // No directory, or a link in circles: told when init goes there.
+            Err(Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
     }
+    Ok(())
+}
+
+fn open(base: &File, path: &Path) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    openat2(base, path, how)
+}
+
+/// Root of the container.
+fn owner(spec: &Spec) -> (Uid, Gid) {
+    let root = |maps: Option<&Vec<LinuxIdMapping>>| {
+        maps.into_iter().flatten().find(|map| map.container_id() == 0).map_or(0, LinuxIdMapping::host_id)
+    };
+    let linux = spec.linux().as_ref();
+    (
+        Uid::from_raw(root(linux.and_then(|linux| linux.uid_mappings().as_ref()))),
+        Gid::from_raw(root(linux.and_then(|linux| linux.gid_mappings().as_ref()))),
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
     #[test]
-    fn a_directory_is_made_below_the_root_and_nowhere_else() {
-        let base = std::env::temp_dir().join(format!("hshim-cwd-{}", std::process::id()));
-        let rootfs = base.join("rootfs");
-        fs::create_dir_all(&rootfs).unwrap();
-        std::os::unix::fs::symlink("../../outside", rootfs.join("link")).unwrap();
-        std::os::unix::fs::symlink("/real", rootfs.join("honest")).unwrap();
-        fs::create_dir(rootfs.join("real")).unwrap();
-        let make = |cwd: &str, mounts: serde_json::Value| {
-            let spec = serde_json::json!({"ociVersion": "1.0.2", "root": {"path": "rootfs"}, "mounts": mounts,
-                "process": {"user": {"uid": 0, "gid": 0}, "args": ["x"], "cwd": cwd}});
-            make(&serde_json::from_value(spec).unwrap(), &rootfs)
-        };
-        let none = serde_json::json!([]);
-        make("/a/b", none.clone()).unwrap();
-        assert_eq!(fs::metadata(rootfs.join("a/b")).unwrap().permissions().mode() & 0o777, 0o755);
-        make("/honest/x", none.clone()).unwrap();
-        assert!(rootfs.join("real/x").is_dir());
-        assert!(make("/link/x", none.clone()).is_err());
-        assert!(!base.join("outside").exists());
-        make("/vol/x", serde_json::json!([{"destination": "/vol", "type": "tmpfs"}])).unwrap();
-        assert!(!rootfs.join("vol").exists());
-        make("/", none).unwrap();
-        fs::remove_dir_all(base).unwrap();
+    fn directories_are_made_inside_whatever_links_say() {
+        let dir = std::env::temp_dir().join(format!("hshim-cwd-{}", std::process::id()));
+        let root = dir.join("root");
+        std::fs::create_dir_all(root.join("real")).unwrap();
+        symlink(&dir, root.join("out")).unwrap();
+        symlink("/real", root.join("in")).unwrap();
+        symlink("/nowhere", root.join("dangling")).unwrap();
+        let base = File::open(&root).unwrap();
+        let owner = (nix::unistd::geteuid(), nix::unistd::getegid());
+        for path in ["a/b/c", "in/made", "dangling/x", "out/made", "real"] {
+            make_below(&base, Path::new(path), owner).unwrap();
+        }
+        assert!(root.join("a/b/c").is_dir() && root.join("real/made").is_dir());
+        assert!(!dir.join("made").exists());
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

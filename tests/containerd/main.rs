@@ -15,6 +15,7 @@
 mod annotations;
 mod api;
 mod crowd;
+mod documentation;
 mod event_stream;
 mod events;
 mod io;

@@ -9,7 +9,7 @@ use hshim_tests::wait::until;
 fn a_pod_with_several_containers_shares_one_shim_and_one_network() {
     let Some(daemon) = Daemon::start(Setting::Cri) else { return };
     let cri = daemon.cri();
-    let pod = cri.run_pod(&PodRequest { name: "pod", network: true, annotations: &[] });
+    let pod = cri.run_pod(&PodRequest { name: "pod", network: true, ..Default::default() });
     assert!(cri.is_ready(&pod));
     let address = cri.pod_address(&pod);
     assert!(address.starts_with("10."), "{address:?}");
@@ -137,7 +137,7 @@ fn a_container_that_runs_out_of_memory_is_said_to_have() {
 #[test]
 fn pods_live_through_a_crash_of_containerd() {
     let Some(mut daemon) = Daemon::start(Setting::Cri) else { return };
-    let pod = daemon.cri().run_pod(&PodRequest { name: "pod", network: true, annotations: &[] });
+    let pod = daemon.cri().run_pod(&PodRequest { name: "pod", network: true, ..Default::default() });
     let request = ContainerRequest {
         name: "app",
         command: &["sh", "-c", "i=0; while :; do echo $i; i=$((i+1)); sleep 0.05; done"],

@@ -3,8 +3,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use hshim_tests::containerd::{Daemon, Message, Setting, cgroup_directories, cgroup_value};
+use hshim_tests::containerd::{Daemon, Message, Setting, cgroup_directories, cgroup_value, shims_below};
 use hshim_tests::wait::until;
+use nix::sys::signal::{Signal, kill};
 
 use crate::api;
 use crate::event_stream::EventStream;
@@ -90,7 +91,8 @@ fn a_terminal_goes_on_too() {
     let annotations: Vec<&str> = annotations.iter().map(String::as_str).collect();
     let script = "touch /tmp/ok; echo begins with $(stty size); while read line; do echo got $line; stty size; done";
     let image = hshim_tests::containerd::IMAGE;
-    let fixed = [&["run", "--rm", "--tty", "--runtime", daemon.runtime()], annotations.as_slice(), &[image, "c1", "sh", "-c", script]];
+    let fixed =
+        [&["run", "--rm", "--tty", "--runtime", daemon.runtime()], annotations.as_slice(), &[image, "c1", "sh", "-c", script]];
     let mut terminal = crate::terminal::Terminal::start(&daemon, &fixed.concat());
     terminal.shows("begins with");
     let first = daemon.task("c1").unwrap();
@@ -240,6 +242,35 @@ fn with_an_automatic_owner_the_shim_restarts_only_while_containerd_is_away() {
 }
 
 #[test]
+fn many_restarts_leave_neither_processes_nor_descriptors() {
+    if !is_judged() {
+        return;
+    }
+    let Some(daemon) = Daemon::start(Setting::Tasks) else { return };
+    let budget = ("hshim.dev/supervision", r#"{"restartBudget":{"restarts":1000,"withinMilliseconds":600000}}"#);
+    let quick = ("hshim.dev/backoff", r#"{"initialMilliseconds":1,"capMilliseconds":1}"#);
+    let script = "echo alive; sleep 1000 & exec sleep 1000";
+    detach(&daemon, "c1", &[ALWAYS, budget, quick], script);
+    let shim = shims_below(daemon.home()).remove(0);
+    let mut opened = 0;
+    for life in 1..=25 {
+        until_lives(&daemon, "c1", life);
+        let task = daemon.task("c1").unwrap();
+        until("commands run in this life", || daemon.exec("c1", &["true"]).status == 0);
+        if life == 5 {
+            opened = shim.descriptors();
+        }
+        kill(task.init(), Signal::SIGKILL).unwrap();
+        next_life(&daemon, "c1", task);
+    }
+    until_lives(&daemon, "c1", 26);
+    until("descriptors are as few as after five lives", || shim.descriptors() <= opened);
+    until("two processes are left", || daemon.ctr(&["task", "ps", "c1"]).ok().lines().count() == 3);
+    daemon.remove("c1");
+    daemon.finish();
+}
+
+#[test]
 fn the_status_file_is_there_exactly_while_the_container_is_ready() {
     if !is_judged() {
         return;
@@ -282,7 +313,7 @@ fn a_server_on_loopback_is_probed() {
         if probe.contains("httpGet") {
             break_health(&daemon, &id);
         } else {
-            nix::sys::signal::kill(first.init(), nix::sys::signal::Signal::SIGSTOP).unwrap();
+            kill(first.init(), Signal::SIGSTOP).unwrap();
             // A stopped server still accepts by its backlog: the port is taken away with the loopback device.
             let net = format!("--net=/proc/{}/ns/net", first.pid);
             assert!(

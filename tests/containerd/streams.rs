@@ -67,7 +67,7 @@ fn a_container_can_be_attached_to() {
 fn a_port_of_a_pod_can_be_forwarded() {
     let Some(daemon) = Daemon::start(Setting::Cri) else { return };
     let cri = daemon.cri();
-    let pod = cri.run_pod(&PodRequest { name: "pod", network: true, annotations: &[] });
+    let pod = cri.run_pod(&PodRequest { name: "pod", network: true, ..Default::default() });
     let command = ["httpd", "-f", "-p", "127.0.0.1:8080", "-h", "/etc"];
     let container = cri.run(&pod, &ContainerRequest { name: "app", command: &command, ..Default::default() });
     until("it listens", || cri.exec_sync(&container, &["netstat", "-ltn"], 10).unwrap().stdout.contains("127.0.0.1:8080"));

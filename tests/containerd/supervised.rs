@@ -73,3 +73,8 @@ pub fn next_life(daemon: &Daemon, id: &str, before: Task) -> Task {
         (task.pid != before.pid && fs::exists(format!("/proc/{}", task.pid)).unwrap()).then_some(task)
     })
 }
+
+/// Wait until the container has made a file.
+pub fn until_file(task: Task, path: &str) {
+    until(&format!("{path} is there"), || inside(task, path).exists());
+}

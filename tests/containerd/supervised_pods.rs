@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use hshim_tests::containerd::{Container, ContainerRequest, Daemon, PodRequest, Setting};
+use hshim_tests::containerd::{Container, ContainerRequest, Daemon, PodRequest, Setting, supervises};
 use hshim_tests::wait::until;
+use nix::sys::signal::{Signal, kill};
 
 use crate::supervised::{ALWAYS, FAILING, LIVENESS, LONG, QUICK, SCRIPT, is_judged, lives};
 
@@ -19,7 +20,7 @@ fn one_container_is_made_healthy_again_while_its_neighbours_run_on() {
     let Some(mut daemon) = Daemon::start(Setting::Cri) else { return };
     // Of the pod, as a user writes it in its metadata, and of the container, as a device plugin may.
     let annotations = [("web.hshim.dev/livenessProbe", LIVENESS.1), ("web.hshim.dev/supervision", QUICK.1)];
-    let pod = daemon.cri().run_pod(&PodRequest { name: "pod", network: true, annotations: &annotations });
+    let pod = daemon.cri().run_pod(&PodRequest { name: "pod", network: true, annotations: &annotations, ..Default::default() });
     let ticking = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.1; done";
     let neighbour =
         daemon.cri().run(&pod, &ContainerRequest { name: "neighbour", command: &["sh", "-c", ticking], ..Default::default() });
@@ -87,6 +88,46 @@ fn a_pod_is_stopped_while_its_container_backs_off() {
     assert_eq!(cri.status(&container).state, "RUNNING");
     cri.stop(&container, 30);
     assert_eq!((cri.status(&container).state, cri.status(&container).exit_code, lives(&log(&container))), ("EXITED", 3, 2));
+    cri.remove_pod(&pod);
+    daemon.finish();
+}
+
+#[test]
+fn nothing_is_restarted_into_the_namespaces_of_a_dead_pod() {
+    if !is_judged() {
+        return;
+    }
+    let Some(daemon) = Daemon::start(Setting::Cri) else { return };
+    let cri = daemon.cri();
+    let pod = cri.run_pod(&PodRequest { name: "pod", network: true, annotations: &[LIVENESS, QUICK], ..Default::default() });
+    let container = cri.run(&pod, &ContainerRequest { name: "app", command: &["sh", "-c", SCRIPT], ..Default::default() });
+    until("it lives", || lives(&log(&container)) == 1);
+    kill(daemon.task(&pod.id).unwrap().init(), Signal::SIGKILL).unwrap();
+    until("the pod is known to be dead", || !cri.is_ready(&pod));
+    assert_eq!(cri.status(&container).state, "RUNNING");
+    cri.exec_sync(&container, &["rm", "/tmp/ok"], 10).unwrap();
+    until("its end is handed on", || cri.status(&container).state == "EXITED");
+    assert_eq!(lives(&log(&container)), 1);
+    cri.remove_pod(&pod);
+    daemon.finish();
+}
+
+#[test]
+fn a_rotated_log_is_written_on_in_its_new_file() {
+    let Some(daemon) = Daemon::start(Setting::Cri) else { return };
+    let cri = daemon.cri();
+    let annotations: &[(&str, &str)] = if supervises() { &[LIVENESS, QUICK] } else { &[] };
+    let pod = cri.run_pod(&PodRequest { name: "pod", annotations, ..Default::default() });
+    let script = "touch /tmp/ok; echo alive; trap 'exit 0' TERM; while :; do echo tick; sleep 0.05; done";
+    let container = cri.run(&pod, &ContainerRequest { name: "app", command: &["sh", "-c", script], ..Default::default() });
+    until("it speaks", || log(&container).contains("tick"));
+    fs::rename(&container.log, container.log.with_extension("log.1")).unwrap();
+    cri.reopen_log(&container);
+    until("it speaks in the new file", || log(&container).contains("tick"));
+    if supervises() {
+        cri.exec_sync(&container, &["rm", "/tmp/ok"], 10).unwrap();
+        until("its next life speaks there too", || lives(&log(&container)) == 1);
+    }
     cri.remove_pod(&pod);
     daemon.finish();
 }

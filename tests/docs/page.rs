@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use hshim_tests::programs;
 
 /// A page.
-pub struct Page {
+pub(crate) struct Page {
     /// Where it is.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     text: String,
 }
 
 /// README, CHANGELOG, and everything in docs.
-pub fn pages() -> Vec<Page> {
+pub(crate) fn pages() -> Vec<Page> {
     let top = programs::source_file("..");
     let mut paths = vec![top.join("README.md"), top.join("CHANGELOG.md")];
     for directory in ["docs", "docs/adr"] {
@@ -26,25 +26,25 @@ pub fn pages() -> Vec<Page> {
 
 impl Page {
     /// Reads it.
-    pub fn read(path: &Path) -> Self {
+    pub(crate) fn read(path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()));
         Self { path: path.to_owned(), text }
     }
 
     /// Its file name.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.path.file_name().unwrap().to_string_lossy().into_owned()
     }
 
     /// Where its links lead, those into the web left out.
-    pub fn links(&self) -> Vec<String> {
+    pub(crate) fn links(&self) -> Vec<String> {
         let prose = self.outside_of_blocks();
         let targets = prose.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0.to_owned()));
         targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:")).collect()
     }
 
     /// The anchors of its headings, as GitHub makes them.
-    pub fn anchors(&self) -> BTreeSet<String> {
+    pub(crate) fn anchors(&self) -> BTreeSet<String> {
         let prose = self.outside_of_blocks();
         let headings = prose.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
         headings
@@ -56,14 +56,14 @@ impl Page {
     }
 
     /// The code blocks in this language.
-    pub fn blocks(&self, language: &str) -> Vec<String> {
+    pub(crate) fn blocks(&self, language: &str) -> Vec<String> {
         let fence = format!("```{language}\n");
         let starts = self.text.split(&fence).skip(1);
         starts.map(|rest| format!("\n{}", rest.split("```").next().unwrap_or_default())).collect()
     }
 
     /// The words of each command line that begins with `hshim`, in blocks of shell.
-    pub fn commands(&self) -> Vec<Vec<String>> {
+    pub(crate) fn commands(&self) -> Vec<Vec<String>> {
         let blocks = [self.blocks("sh"), self.blocks("console")].concat();
         let lines: Vec<String> =
             blocks.iter().flat_map(|block| block.replace("\\\n", " ").lines().map(str::to_owned).collect::<Vec<_>>()).collect();

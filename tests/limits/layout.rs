@@ -3,7 +3,7 @@
 use std::fs;
 
 use hshim_tests::bundle::Bundle;
-use hshim_tests::programs;
+use hshim_tests::{programs, wait};
 
 use crate::{containers_or_skip, kernel};
 
@@ -37,6 +37,18 @@ fn the_runtime_itself_leaves_no_process_in_the_cgroup() {
         let members = fs::read_to_string(dir.join("cgroup.procs")).unwrap();
         assert!(members.trim().is_empty() || members.trim() == init, "{}: {members}", dir.display());
     }
+}
+
+#[test]
+fn a_runtime_in_the_foreground_stays_where_it_was() {
+    containers_or_skip!();
+    let bundle = Bundle::new("sleep 1000");
+    let mut running = bundle.command(&["run", "--bundle", ".", bundle.id()]).spawn().unwrap();
+    wait::until("it runs", || bundle.status() == "running");
+    let own = i32::try_from(running.id()).unwrap();
+    assert_eq!(cgroups(own), cgroups(i32::try_from(std::process::id()).unwrap()));
+    bundle.ok(&["kill", bundle.id(), "KILL"]);
+    assert_eq!(running.wait().unwrap().code(), Some(137));
 }
 
 #[test]

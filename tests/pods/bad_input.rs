@@ -92,10 +92,10 @@ const ROWS: [(&str, &str, &str); 24] = [
         "    volumeMounts: [{name: v, mountPath: /v}]",
         "9: spec.containers[0].volumeMounts[0].name: Not found: \"v\"",
     ),
-    ("    image: busybox", "    image: nginx", "9: duplicate mapping key: image"),
+    ("    image: busybox", "    image: nginx", "9: duplicate mapping key: image\n"),
     ("    image: busybox", "   command: x", "9: "),
-    ("    image: busybox", "    args: [a", "11: "),
-    ("spec:", "  containers: x", "8: "),
+    ("    image: busybox", "    args: [a", "10: "),
+    ("spec:", "  containers: x", "7: duplicate mapping key: containers\n"),
     ("kind: Pod", "status: {}", "3: status: not supported by hshim: remove it"),
     ("spec:", "  hostNetwork: maybe", "6: spec.hostNetwork: Invalid value: \"maybe\": must be a boolean, not a string"),
 ];

@@ -54,7 +54,8 @@ const COMMON: [Row; 12] = [
 ];
 
 /// What hshim refuses before anything has begun.
-const OURS: [Row; 26] = [
+const OURS: [Row; 27] = [
+    ("CPU affinity of execs", |c| c["process"]["execCPUAffinity"] = json!({"initial": "0"}), "execCPUAffinity"),
     ("no linux", |c| drop(c.as_object_mut().unwrap().remove("linux")), "linux"),
     ("relative cwd", |c| c["process"]["cwd"] = json!("tmp"), "cwd"),
     ("NUL in an argument", |c| c["process"]["args"] = json!(["sh", "a\0b"]), "process.args[1]: contains NUL"),

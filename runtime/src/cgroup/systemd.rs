@@ -201,7 +201,8 @@ fn slice_path(slice: &str) -> PathBuf {
 impl Placeholder {
     /// This program again, which then waits for the end of its input ([`hold`]).
     fn spawn() -> anyhow::Result<Self> {
-        let mut command = Command::new("/proc/self/exe");
+        let program = crate::sealed_executable::path();
+        let mut command = Command::new(program);
         command.arg("cgroup-placeholder").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().map(Self).context("start a placeholder for the unit")
     }

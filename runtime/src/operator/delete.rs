@@ -12,14 +12,13 @@ use super::cli::PodDeleteArgs;
 use super::manifest_file;
 use super::node;
 use super::pod_clearing;
-use super::pod_lock::PodLock;
+use super::pod_lock::{PodLock, Responsible};
 use super::pod_name::{self, DEFAULT_NAMESPACE, PodName};
 use super::pod_records;
 use crate::cli::Globals;
 use crate::init_process::InitProcess;
 use crate::logging;
 use crate::shim_client::{AskError, ShimClient};
-use crate::shim_process;
 use crate::verbs::print;
 
 /// How long a shim that does not answer may take to turn out to be ending.
@@ -74,15 +73,20 @@ fn of_manifests(args: &PodDeleteArgs) -> anyhow::Result<Vec<PodName>> {
 /// False if there is no such pod.
 fn delete_pod(pod: &PodName, args: &PodDeleteArgs, globals: &Globals) -> anyhow::Result<bool> {
     let dir = pod.dir(&globals.root);
-    if !dir.0.exists() {
-        return Ok(false);
+    let mut was_there = false;
+    loop {
+        match PodLock::responsible(&dir)? {
+            Responsible::Nobody => return Ok(was_there),
+            Responsible::Shim(shim) => {
+                if !ask(&dir, &shim, args)? {
+                    return Ok(true);
+                }
+            }
+            // What is left when there is no shim (any more): usually nothing.
+            Responsible::Caller(lock) => return clear(&dir, &lock, args).map(|()| true),
+        }
+        was_there = true;
     }
-    if let Some(shim) = shim_process::find(&dir)?
-        && !ask(&dir, &shim, args)?
-    {
-        return Ok(true);
-    }
-    clear(&dir, args).map(|()| true)
 }
 
 /// Asks the shim. True when it has ended, false when it is left to itself.
@@ -116,19 +120,11 @@ fn request_delete(dir: &SupervisionDir, grace: Option<Duration>) -> Result<(), A
     client.ask(&Request::Delete { grace }).map(drop)
 }
 
-/// What is left when there is no shim (any more): usually nothing.
-fn clear(dir: &SupervisionDir, args: &PodDeleteArgs) -> anyhow::Result<()> {
-    let Some(lock) = PodLock::take(&dir.0)? else { return Ok(()) };
-    if let Some(shim) = shim_process::find(dir)? {
-        // Whoever held the directory was just making the pod.
-        if !ask(dir, &shim, args)? || !dir.0.exists() {
-            return Ok(());
-        }
-    }
+fn clear(dir: &SupervisionDir, lock: &PodLock, args: &PodDeleteArgs) -> anyhow::Result<()> {
     let grace = match (args.force, args.grace_period) {
         (true, _) => None,
         (false, Some(seconds)) => Some(Duration::from_secs(seconds)),
         (false, None) => pod_records::supervision(dir)?.map(|supervision| supervision.plan.termination_grace),
     };
-    pod_clearing::clear(dir, &lock, grace)
+    pod_clearing::clear(dir, lock, grace)
 }

@@ -100,7 +100,9 @@ fn parse(file: &str, text: &str) -> anyhow::Result<Vec<Document>> {
 /// The reader's own words for the place would say it twice.
 fn without_place(message: &str) -> &str {
     let message = message.lines().next().unwrap_or(message);
-    message.split(" at line ").next().unwrap_or(message)
+    let message = message.split(" at line ").next().unwrap_or(message);
+    // Advice for programmers.
+    message.split(", set DuplicateKeyPolicy").next().unwrap_or(message)
 }
 
 fn names(files: &[PathBuf]) -> String {

@@ -1,51 +1,75 @@
-//! Who makes or clears a pod holds its directory. The shim does not need it: it is the pod's own.
+//! Somebody is responsible for a pod's directory as long as it is locked: the command that makes or clears it, and its shim, which
+//! inherits the lock and keeps it all its life.
 //!
-//! flock(2) on the directory itself: it goes with the process, however that ends.
+//! flock(2) on the directory itself: it goes with the last process that has it open, however that ends. So a directory that can be locked
+//! has no shim, not even one that is just beginning.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use hshim_health::layout::SupervisionDir;
 
-/// Held until dropped.
+use crate::init_process::InitProcess;
+use crate::shim_process;
+
+/// Held until dropped here and in whoever inherited it.
 #[derive(Debug)]
-pub(crate) struct PodLock(#[allow(dead_code, reason = "held, not read")] Flock<File>);
+pub(crate) struct PodLock(File);
+
+/// Who is responsible for a pod.
+#[derive(Debug)]
+pub(crate) enum Responsible {
+    /// There is no such pod.
+    Nobody,
+    /// Its shim.
+    Shim(InitProcess),
+    /// The caller, from now on: the pod has no shim.
+    Caller(PodLock),
+}
 
 /// Longer than the making of a pod takes.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// Between two tries.
-const RETRY: Duration = Duration::from_millis(10);
+/// Between two looks.
+const RETRY: Duration = Duration::from_millis(5);
 
 impl PodLock {
-    /// Takes a pod's directory; none when it is gone.
-    pub(crate) fn take(dir: &Path) -> anyhow::Result<Option<Self>> {
+    /// Finds out who is responsible, and waits while it is another command.
+    pub(crate) fn responsible(dir: &SupervisionDir) -> anyhow::Result<Responsible> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let file = match File::open(dir) {
+            if let Some(shim) = shim_process::find(dir)? {
+                return Ok(Responsible::Shim(shim));
+            }
+            let file = match File::open(&dir.0) {
                 Ok(file) => file,
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(error).with_context(|| format!("open {}", dir.display())),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Responsible::Nobody),
+                Err(error) => return Err(error).with_context(|| format!("open {}", dir.0.display())),
             };
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) if is_still(&lock, dir) => return Ok(Some(Self(lock))),
-                // Removed, and perhaps made again, while we waited.
-                Ok(_other) => {}
-                Err((_, Errno::EWOULDBLOCK)) if Instant::now() < deadline => std::thread::sleep(RETRY),
-                Err((_, Errno::EWOULDBLOCK)) => {
-                    anyhow::bail!("{}: another hshim has been at it for {} s", dir.display(), PATIENCE.as_secs())
+            match file.try_lock() {
+                Ok(()) if is_still(&file, dir) => return Ok(Responsible::Caller(Self(file))),
+                // Removed, and perhaps made again, since it was opened.
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(RETRY),
+                Err(TryLockError::WouldBlock) => {
+                    anyhow::bail!("{}: another hshim has been at it for {} s", dir.0.display(), PATIENCE.as_secs())
                 }
-                Err((_, errno)) => return Err(errno).with_context(|| format!("lock {}", dir.display())),
+                Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("lock {}", dir.0.display())),
             }
         }
     }
 }
 
-fn is_still(lock: &Flock<File>, dir: &Path) -> bool {
-    let (Ok(held), Ok(found)) = (lock.metadata(), std::fs::metadata(dir)) else { return false };
+impl AsFd for PodLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn is_still(file: &File, dir: &SupervisionDir) -> bool {
+    let (Ok(held), Ok(found)) = (file.metadata(), std::fs::metadata(&dir.0)) else { return false };
     (held.dev(), held.ino()) == (found.dev(), found.ino())
 }

@@ -8,8 +8,10 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hshim_health::layout::{self, SupervisionDir};
@@ -21,7 +23,7 @@ use super::check::name;
 use super::container_spec::{self, PodContext};
 use super::pod_clearing;
 use super::pod_files::PodFiles;
-use super::pod_lock::PodLock;
+use super::pod_lock::{PodLock, Responsible};
 use super::pod_name::PodName;
 use super::pod_namespaces::{self, Shared};
 use super::pod_records;
@@ -30,6 +32,11 @@ use super::stored_manifest;
 use crate::atomic_file;
 use crate::cli::Globals;
 use crate::shim_process::{self, Launching};
+
+/// How long a directory without anything in it is taken for one that is just being made.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two tries.
+const RETRY: Duration = Duration::from_millis(5);
 
 /// What making pods takes.
 #[derive(Debug)]
@@ -59,20 +66,39 @@ impl Maker<'_> {
         for parent in [layout::pods_dir(&self.globals.root), self.globals.data.clone()] {
             private.create(&parent).with_context(|| format!("create {}", parent.display()))?;
         }
-        match private.recursive(false).create(&dir.0) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => return compare(&name, &dir, pod),
-            Err(error) => return Err(error).with_context(|| format!("create {}", dir.0.display())),
+        private.recursive(false);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let is_ours = match private.create(&dir.0) {
+                Ok(()) => true,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+                Err(error) => return Err(error).with_context(|| format!("create {}", dir.0.display())),
+            };
+            match PodLock::responsible(&dir)? {
+                Responsible::Shim(_) => return compare(&name, &dir, pod),
+                Responsible::Caller(lock) if is_ours => return self.make_in(pod, &dir, &lock),
+                // Made a moment ago by a command that is about to lock it; or by one that was killed right there.
+                Responsible::Caller(_) if !dir.supervision().exists() && Instant::now() < deadline => {}
+                Responsible::Caller(_) => anyhow::bail!(
+                    "it is there, but nobody supervises it any more: delete it first (hshim delete {name} --namespace {})",
+                    name.namespace
+                ),
+                // Deleted in this moment.
+                Responsible::Nobody => {}
+            }
+            std::thread::sleep(RETRY);
         }
-        let lock = PodLock::take(&dir.0)?.context("it was deleted while it was being made")?;
-        let made = self.fill(pod, &dir);
+    }
+
+    fn make_in(&self, pod: &PreparedPod, dir: &SupervisionDir, lock: &PodLock) -> anyhow::Result<Outcome> {
+        let made = self.fill(pod, dir, lock);
         if made.is_err() {
-            pod_clearing::clear(&dir, &lock, None).context("clear what was made before it failed")?;
+            pod_clearing::clear(dir, lock, None).context("clear what was made before it failed")?;
         }
         made.map(|()| Outcome::Created)
     }
 
-    fn fill(&self, pod: &PreparedPod, dir: &SupervisionDir) -> anyhow::Result<()> {
+    fn fill(&self, pod: &PreparedPod, dir: &SupervisionDir, lock: &PodLock) -> anyhow::Result<()> {
         let uid = uid()?;
         let supervision = self.supervision(pod, dir, &uid);
         write(&dir.supervision(), &serde_json::to_vec(&supervision)?)?;
@@ -91,7 +117,7 @@ impl Maker<'_> {
         }
         pod_namespaces::pin(&namespaces, Shared::of_pod(pod.pod.host_network), &pod.hostname)?;
         files.make(&pod.pod, &pod.hostname)?;
-        shim_process::launch(dir, &Launching::default()).map(drop)
+        shim_process::launch(dir, &Launching { lock: Some(lock.as_fd()), ..Launching::default() }).map(drop)
     }
 
     fn supervision(&self, pod: &PreparedPod, dir: &SupervisionDir, uid: &str) -> Supervision {
@@ -128,14 +154,7 @@ fn overlay(prepared: &PreparedContainer, data: &Path, bundle: &Path) -> OverlayR
 
 /// The name is in use: by the same pod, or by another.
 fn compare(name: &PodName, dir: &SupervisionDir, pod: &PreparedPod) -> anyhow::Result<Outcome> {
-    // Whoever makes it now gets time to finish.
-    drop(PodLock::take(&dir.0)?);
     let stored: Option<Value> = pod_records::json(&dir.manifest())?;
-    anyhow::ensure!(
-        shim_process::find(dir)?.is_some(),
-        "it is there, but nobody supervises it any more: delete it first (hshim delete {name} --namespace {})",
-        name.namespace
-    );
     anyhow::ensure!(
         stored.map(stored_manifest::without_identity).as_ref() == Some(&pod.manifest),
         "the name is in use by a pod with another manifest, and pods cannot be changed: delete it first (hshim delete {name} --namespace {})",

@@ -1,6 +1,5 @@
 //! The OCI runtime that runs a pod's containers.
 
-use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -36,8 +35,8 @@ fn is_hshim(path: &Path) -> anyhow::Result<bool> {
 }
 
 fn in_path(name: &OsStr) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_absolute() && is_executable(path))
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_absolute() && is_executable(path))
 }
 
 fn is_executable(path: &Path) -> bool {

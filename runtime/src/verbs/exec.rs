@@ -123,7 +123,10 @@ impl Stdio {
                 console::send(console::connect(socket)?.as_fd(), master.as_fd())?;
                 None
             }
-            None => Some(master),
+            None => {
+                Foreground::size(master.as_fd());
+                Some(master)
+            }
         };
         Ok(Self::Terminal { master, slave })
     }

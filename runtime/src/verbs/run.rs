@@ -121,6 +121,9 @@ fn run_in_foreground(args: &RunArgs, id: ContainerId, bundle: Bundle, globals: &
     let init = sys::pidfd_open(pid).context("open the init process")?;
     let master = ours.map(|ours| console::receive(ours.as_fd())).transpose();
     let master = master.inspect_err(|_error| discard(&container))?;
+    if let Some(master) = &master {
+        Foreground::size(master.as_fd());
+    }
     if args.no_subreaper {
         nix::sys::prctl::set_child_subreaper(false).context("--no-subreaper")?;
     }

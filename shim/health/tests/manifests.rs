@@ -253,6 +253,31 @@ fn a_restart_policy_is_written_bare_or_as_json() {
     }
 }
 
+fn task(supervision: &str) -> Result<annotation::Task, String> {
+    let annotations = BTreeMap::from([("web.hshim.dev/supervision".to_owned(), supervision.to_owned())]);
+    annotation::task("web", &annotations).map(Option::unwrap).map_err(|faults| faults.to_string())
+}
+
+#[test]
+fn under_containerd_restarts_are_quick_and_bounded_and_may_be_left_to_the_kubelet() {
+    let plain = task("{}").unwrap();
+    assert_eq!((plain.restart_owner, plain.status_file), (annotation::RestartOwner::Shim, None));
+    assert_eq!(plain.plan.containers[0].backoff, BackoffPlan::CONTAINERD);
+    let all = r#"{"restartOwner":"auto","statusFile":"/run/ready","restartBudget":{"restarts":1,"withinMilliseconds":2000}}"#;
+    let all = task(all).unwrap();
+    assert_eq!((all.restart_owner, all.status_file.as_deref()), (annotation::RestartOwner::Auto, Some("/run/ready")));
+    let budget = all.plan.containers[0].backoff.budget.unwrap();
+    assert_eq!((budget.restarts, budget.within), (1, Duration::from_secs(2)));
+    for (wrong, message) in [
+        (r#"{"restartOwner":"me"}"#, "restartOwner: Invalid value: \"me\": must be shim, kubelet or auto"),
+        (r#"{"statusFile":"../etc/passwd"}"#, "statusFile: Invalid value"),
+        (r#"{"restartBudget":{"restarts":-1,"withinMilliseconds":1}}"#, "restarts: Invalid value: -1"),
+    ] {
+        let error = task(wrong).unwrap_err();
+        assert!(error.contains(message), "{error}");
+    }
+}
+
 #[test]
 fn each_fault_of_an_annotation_is_named() {
     let rows = [
@@ -272,7 +297,10 @@ fn each_fault_of_an_annotation_is_named() {
             r#"{"capMilliseconds": 5}"#,
             "capMilliseconds: Invalid value: 5: must not be less than initialMilliseconds",
         ),
-        ("hshim.dev/supervision", r#"{"restartBudget": 3}"#, "restartBudget: not supported by hshim"),
+        ("hshim.dev/supervision", r#"{"restartBudget": 3}"#, "restartBudget: Invalid value: 3: must be an object"),
+        ("hshim.dev/supervision", r#"{"restartBudget": {"restarts": 1}}"#, "withinMilliseconds: Required value"),
+        ("hshim.dev/supervision", r#"{"restartOwner": "shim"}"#, "restartOwner: not supported by hshim"),
+        ("hshim.dev/supervision", r#"{"statusFile": "/ready"}"#, "statusFile: not supported by hshim"),
     ];
     for (key, value, expected) in rows {
         let text = annotated(&[(key, value)]).unwrap_err().to_string();

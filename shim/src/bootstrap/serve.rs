@@ -31,6 +31,8 @@ use crate::task::{Tasks, services};
 const LISTENER: i32 = 3;
 /// How long nobody may need the shim.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long a shim that was asked to end still takes a container, and how long its last replies have to go out.
+const GRACE: Duration = Duration::from_millis(30);
 /// How long the last events may take.
 const FLUSH: Duration = Duration::from_secs(5);
 
@@ -93,7 +95,7 @@ async fn run(flags: &Flags, listener: StdListener) -> io::Result<()> {
     server.start().await.map_err(io::Error::other)?;
     let signals = sys::readable(SignalFd::with_flags(&ends(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)?;
     tokio::select! {
-        () = tasks.shut_down() => {}
+        () = shut_down(&tasks) => {}
         () = unneeded(&tasks, &shared) => log::debug!("nobody needs this shim any more"),
         signal = signals.readable() => drop(signal?),
     }
@@ -102,14 +104,21 @@ async fn run(flags: &Flags, listener: StdListener) -> io::Result<()> {
     Ok(())
 }
 
+/// Resolves once it was asked for, and nobody made a container meanwhile: a `start` may have found this shim a moment before.
+async fn shut_down(tasks: &Tasks) {
+    loop {
+        tasks.shut_down().await;
+        tokio::time::sleep(GRACE).await;
+        if tasks.is_empty() {
+            return;
+        }
+    }
+}
+
 /// Replies go out first, then events; then the process may end.
 async fn end(mut server: Server, tasks: Arc<Tasks>, shared: Arc<Shared>, sender: JoinHandle<()>) {
     server.stop_listen().await;
-    let replied = tokio::time::timeout(FLUSH, async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        server.disconnect().await;
-    });
-    drop(replied.await);
+    drop(tokio::time::timeout(FLUSH, server.disconnect()).await);
     // The sender ends when nobody can send any more.
     drop((server, tasks, shared));
     drop(tokio::time::timeout(FLUSH, sender).await);
@@ -122,9 +131,8 @@ async fn unneeded(tasks: &Tasks, shared: &Shared) {
             shared.agent.changed().await;
             continue;
         }
-        let before = shared.agent.ever();
-        drop(tokio::time::timeout(IDLE, shared.agent.changed()).await);
-        if tasks.is_empty() && !shared.agent.is_connected() && shared.agent.ever() == before {
+        // What changed begins the minute anew; a change that is already over when it is heard of does so too.
+        if tokio::time::timeout(IDLE, shared.agent.changed()).await.is_err() {
             return;
         }
     }

@@ -159,10 +159,13 @@ impl Owner {
         if self.finished.is_some() {
             return answer(to, Err(TaskError::NotFound(format!("process of container {} already finished", self.task.id))));
         }
-        if signal != 0 && (all || self.ends_supervision(signal)) {
+        let is_the_end = signal != 0 && (all || self.ends_supervision(signal));
+        if is_the_end {
             self.step(Input::SupervisionEnded);
         }
-        self.signal(signal);
+        // A life that is just being made would not hear a gentle signal, and nobody wants it any more.
+        let is_being_made = matches!(&self.process, Process::Starting(init) if init.run.0 > 0);
+        self.signal(if is_the_end && is_being_made { libc::SIGKILL } else { signal });
         let frozen = std::mem::replace(&mut self.frozen, Frozen::No);
         let must_thaw = signal == libc::SIGKILL && frozen == Frozen::Yes;
         if !must_thaw {
@@ -383,7 +386,10 @@ async fn clear(task: &Task) -> Result<(), TaskError> {
     task.streams.drained().await;
     let Some((plan, launch)) = task.pod.container(ONLY) else { return Ok(()) };
     let files = task.pod.files(plan);
-    task.pod.runtime.delete(&launch.id, Cgroup::Remove, &files).await?;
+    // Without them containerd's `delete` has been here: its client went while the container was being created.
+    if files.exists() {
+        task.pod.runtime.delete(&launch.id, Cgroup::Remove, &files).await?;
+    }
     crate::cleanup::remove_traces(&task.pod, launch);
     mounts::unmount_below(&task.bundle.join("rootfs")).await?;
     record::forget(&task.bundle, &task.pod.dir.0);

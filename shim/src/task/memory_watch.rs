@@ -19,9 +19,19 @@ use crate::sys;
 /// What becomes readable when something may have happened.
 struct Watch {
     file: PathBuf,
+    says: Says,
     changes: Arc<File>,
     /// Of v1: the kernel's registration ends with it.
     _control: Option<File>,
+}
+
+/// What a change means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Says {
+    /// Memory has run out (v1); the kernel counts the kill only afterwards.
+    OutOfMemory,
+    /// Some number in the file changed (v2).
+    Something,
 }
 
 impl Owner {
@@ -53,7 +63,7 @@ async fn until_removed(watch: &Watch, report: &mpsc::UnboundedSender<Effect>) ->
         ready.clear_ready();
         // That the cgroup is removed is an event too.
         let Some(now) = oom_kills(&watch.file) else { return Ok(()) };
-        if now > before {
+        if watch.says == Says::OutOfMemory || now > before {
             tell(report, Effect::OutOfMemory);
         }
         before = now;
@@ -85,11 +95,13 @@ fn open_v1(directory: &Path) -> io::Result<Watch> {
     let control = File::open(&file)?;
     let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
     fs::write(directory.join("cgroup.event_control"), format!("{} {}", event.as_raw_fd(), control.as_raw_fd()))?;
-    Ok(Watch { file, changes: Arc::new(File::from(OwnedFd::from(event))), _control: Some(control) })
+    let changes = Arc::new(File::from(OwnedFd::from(event)));
+    Ok(Watch { file, says: Says::OutOfMemory, changes, _control: Some(control) })
 }
 
 fn open_v2(file: PathBuf) -> io::Result<Watch> {
     let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
     inotify.add_watch(&file, AddWatchFlags::IN_MODIFY)?;
-    Ok(Watch { file, changes: Arc::new(File::from(OwnedFd::from(inotify))), _control: None })
+    let changes = Arc::new(File::from(OwnedFd::from(inotify)));
+    Ok(Watch { file, says: Says::Something, changes, _control: None })
 }

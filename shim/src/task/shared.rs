@@ -29,7 +29,6 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Agent {
     connections: AtomicUsize,
-    ever: AtomicUsize,
     last_call: AtomicI64,
     changed: Notify,
 }
@@ -38,7 +37,6 @@ impl Agent {
     /// A connection was accepted.
     pub(crate) fn on_connected(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
-        self.ever.fetch_add(1, Ordering::Relaxed);
         self.changed.notify_one();
     }
 
@@ -51,11 +49,6 @@ impl Agent {
     /// A request came.
     pub(crate) fn on_call(&self) {
         self.last_call.store(milliseconds(), Ordering::Relaxed);
-    }
-
-    /// How many connections were ever accepted.
-    pub(crate) fn ever(&self) -> usize {
-        self.ever.load(Ordering::Relaxed)
     }
 
     /// Somebody is connected.

@@ -27,6 +27,8 @@ pub struct PodRequest<'a> {
     pub network: bool,
     /// Its annotations.
     pub annotations: &'a [(&'a str, &'a str)],
+    /// Its RuntimeClass' handler, if not the one under test.
+    pub handler: Option<&'a str>,
 }
 
 /// A pod that runs.
@@ -127,7 +129,7 @@ impl Cri<'_> {
         let linux = Message::new().text(1, &format!("/{}", self.daemon.name())).message(2, &security);
         let config = Message::new().message(1, &metadata).text(2, if pod.network { pod.name } else { "" });
         let config = config.text(3, logs.to_str().unwrap()).map(7, pod.annotations).message(8, &linux);
-        let answer = self.call("RunPodSandbox", &Message::new().message(1, &config).text(2, "judged"))?;
+        let answer = self.call("RunPodSandbox", &Message::new().message(1, &config).text(2, pod.handler.unwrap_or("judged")))?;
         let id = answer.text(1);
         self.daemon.remember(&id);
         Ok(Pod { id, config, logs })
@@ -210,6 +212,11 @@ impl Cri<'_> {
         let filter = Message::new().text(3, &pod.id);
         let answer = self.ask("ListContainers", &Message::new().message(1, &filter));
         answer.messages(1).iter().map(|it| (it.message(3).text(1), it.number(6))).collect()
+    }
+
+    /// `ReopenContainerLog`.
+    pub fn reopen_log(&self, container: &Container) {
+        self.ask("ReopenContainerLog", &Message::new().text(1, &container.id));
     }
 
     /// `ExecSync` with a timeout in seconds, 0 for none.

@@ -63,9 +63,19 @@ impl Daemon {
         Self::start_for(setting, &runtime())
     }
 
+    /// As [`Self::start`], with further tables of configuration.
+    #[must_use]
+    pub fn start_with(setting: Setting, tables: &str) -> Option<Self> {
+        Self::launch(setting, &runtime(), tables)
+    }
+
     /// As [`Self::start`], for the shim of `runtime`.
     #[must_use]
     pub fn start_for(setting: Setting, runtime: &str) -> Option<Self> {
+        Self::launch(setting, runtime, "")
+    }
+
+    fn launch(setting: Setting, runtime: &str, tables: &str) -> Option<Self> {
         if let Some(reason) = cannot_run(setting, runtime) {
             crate::skip::note(&reason);
             return None;
@@ -77,7 +87,7 @@ impl Daemon {
         let ids = Mutex::new(BTreeSet::new());
         let commands = AtomicU32::new(0);
         let mut daemon = Self { home, name, runtime: runtime.to_owned(), setting, process: None, ids, commands };
-        fs::write(daemon.home.join("config.toml"), daemon.configuration()).unwrap();
+        fs::write(daemon.home.join("config.toml"), daemon.configuration() + tables).unwrap();
         daemon.serve();
         daemon.import_image();
         Some(daemon)

@@ -50,6 +50,13 @@ impl Leftovers<'_> {
         for state in self.states() {
             fs::remove_dir_all(state).ok();
         }
+        let own = |path: &Path| path.file_name().is_some_and(|name| name == self.daemon.name());
+        for place in self.places() {
+            let parent = place.parent().map(Path::to_owned);
+            for directory in [Some(place), parent].into_iter().flatten().filter(|path| path.ancestors().take(2).any(own)) {
+                fs::remove_dir(directory).ok();
+            }
+        }
     }
 
     /// Whoever has our directory in its command line or lives in our cgroups; zombies hold nothing.
@@ -86,18 +93,23 @@ impl Leftovers<'_> {
         self.ids.iter().map(|id| self.daemon.shim_socket(id)).filter(|path| path.exists()).collect()
     }
 
-    /// Bundles, and what runtimes keep about a container.
+    /// Bundles, and what shims and runtimes keep about a container.
     fn states(&self) -> Vec<PathBuf> {
-        let namespace = self.daemon.namespace();
-        let bundles =
-            ["state", "root"].map(|place| self.daemon.home().join(place).join("io.containerd.runtime.v2.task").join(namespace));
-        let of_runtimes = ["/run/containerd/runc", "/run/hshim/containerd"].map(|root| Path::new(root).join(namespace));
-        let directories = bundles.into_iter().chain(of_runtimes).filter_map(|directory| fs::read_dir(directory).ok());
-        let entries = directories.flatten().flatten().map(|entry| entry.path());
+        let bundles = ["state", "root"].map(|place| self.daemon.home().join(place).join("io.containerd.runtime.v2.task"));
+        let bundles = bundles.map(|directory| directory.join(self.daemon.namespace()));
+        let entries = bundles.into_iter().chain(self.places()).filter_map(|directory| fs::read_dir(directory).ok());
+        let entries = entries.flatten().flatten().map(|entry| entry.path());
         let known = |path: &PathBuf| {
             path.file_name().and_then(|name| name.to_str()).is_some_and(|name| self.ids.iter().any(|id| id == name))
         };
         entries.filter(known).collect()
+    }
+
+    /// Where shims and runtimes keep what they know, by containerd's namespace.
+    fn places(&self) -> [PathBuf; 3] {
+        let namespace = self.daemon.namespace();
+        let hshim = Path::new("/run/hshim/containerd").join(namespace);
+        [Path::new("/run/containerd/runc").join(namespace), hshim.join("bundles"), hshim.join("containers")]
     }
 }
 

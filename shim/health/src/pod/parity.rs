@@ -143,3 +143,46 @@ fn both_read_the_same_out_of_a_manifest() {
     );
     assert_eq!(our.termination_grace_period_seconds, their.termination_grace_period_seconds);
 }
+
+/// The generated part of docs/pods.md.
+fn support_table() -> String {
+    let types: [(&str, Vec<&'static str>, Reader); 10] = [
+        ("metadata", fields_of::<ObjectMeta>(), |value, faults| drop(read_metadata(value, "", faults))),
+        ("spec", fields_of::<api::PodSpec>(), |value, faults| drop(read_spec(value, "", faults))),
+        ("spec.containers[]", fields_of::<api::Container>(), |value, faults| drop(read_container(value, "", faults))),
+        ("….env[]", fields_of::<api::EnvVar>(), |value, faults| drop(read_env(value, "", faults))),
+        ("….ports[]", fields_of::<api::ContainerPort>(), |value, faults| drop(read_port(value, "", faults))),
+        ("….volumeMounts[]", fields_of::<api::VolumeMount>(), |value, faults| drop(read_mount(value, "", faults))),
+        ("….startupProbe, livenessProbe, readinessProbe", fields_of::<api::Probe>(), |value, faults| {
+            drop(read_probe(value, "", faults));
+        }),
+        ("spec.volumes[]", fields_of::<api::Volume>(), |value, faults| drop(read_volume(value, "", faults))),
+        ("….emptyDir", fields_of::<api::EmptyDirVolumeSource>(), |value, faults| drop(read_empty_dir(value, "", faults))),
+        ("….hostPath", fields_of::<api::HostPathVolumeSource>(), |value, faults| drop(read_host_path(value, "", faults))),
+    ];
+    let mut table = "| object | honoured | refused by name |\n|---|---|---|\n".to_owned();
+    for (name, fields, read) in types {
+        let refused = refused(&fields, read);
+        let (no, yes): (Vec<&str>, Vec<&str>) = fields.iter().partition(|field| refused.iter().any(|other| other == *field));
+        let words = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" ");
+        table.push_str(&format!("| {name} | {} | {} |\n", words(&yes), words(&no)));
+    }
+    table
+}
+
+/// What the reader refuses of these fields, a probe's other handlers included.
+fn refused(fields: &[&'static str], read: Reader) -> Vec<String> {
+    let mut faults = Faults::default();
+    let object: serde_json::Map<String, Value> = fields.iter().map(|name| ((*name).to_owned(), json!([[]]))).collect();
+    read(&Value::Object(object), &mut faults);
+    let refused = faults.0.into_iter().filter(|fault| fault.kind == FaultKind::NotSupported).map(|fault| fault.path);
+    let handlers = OTHER_HANDLERS.iter().filter(|name| fields.contains(name)).map(ToString::to_string);
+    refused.chain(handlers).collect()
+}
+
+#[test]
+fn the_page_about_pods_has_the_table_of_what_is_read_and_what_is_refused() {
+    let page = include_str!("../../../../docs/pods.md");
+    let table = support_table();
+    assert!(page.contains(&table), "docs/pods.md: put this table there:\n{table}");
+}
