@@ -101,7 +101,7 @@ fn help(verbs: &[&str]) -> Option<String> {
 }
 
 #[test]
-fn manifests_in_the_pages_are_accepted() {
+fn manifests_in_the_pages_are_accepted_and_mistakes_refused() {
     let mut faults = Vec::new();
     for page in pages() {
         for block in page.blocks("yaml").into_iter().filter(|block| block.contains("\nkind: Pod\n")) {
@@ -114,7 +114,9 @@ fn manifests_in_the_pages_are_accepted() {
                 .unwrap();
             child.stdin.take().unwrap().write_all(block.as_bytes()).unwrap();
             let output = child.wait_with_output().unwrap();
-            if !output.status.success() {
+            // A page may show what a mistake looks like.
+            let is_wrong = block.trim_start().starts_with("# wrong");
+            if output.status.success() == is_wrong {
                 faults.push(format!("{}: {}\n{block}", page.name(), String::from_utf8_lossy(&output.stderr)));
             }
         }

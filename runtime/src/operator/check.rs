@@ -1,8 +1,8 @@
 //! `check`, and the part of `apply` that it is: manifests understood and admitted, all faults at once.
 
 use hshim_health::admission::{AdmittedPod, admit};
-use hshim_health::faults::{Fault, FaultKind};
-use hshim_health::pod::decode;
+use hshim_health::faults::{Fault, FaultKind, Faults};
+use hshim_health::pod::decode_what_can_be;
 
 use super::cli::CheckArgs;
 use super::manifest_file::{self, Complaints, Document};
@@ -26,13 +26,7 @@ pub(crate) fn admit_all(
 ) -> Vec<(Document, AdmittedPod)> {
     let mut pods: Vec<(Document, AdmittedPod)> = Vec::new();
     for document in documents {
-        match decode(&document.value).and_then(|mut pod| {
-            let written = pod.metadata.namespace.clone();
-            if let (None, Some(wanted)) = (&written, namespace) {
-                pod.metadata.namespace = Some(wanted.to_owned());
-            }
-            admit(pod)
-        }) {
+        match admitted(&document, namespace) {
             Ok(pod) => {
                 if let Some(fault) = misplaced(&pod, namespace, &pods) {
                     complaints.add(&document, &fault);
@@ -43,6 +37,19 @@ pub(crate) fn admit_all(
         }
     }
     pods
+}
+
+/// Rules are tried even when a field could not be read: all faults are told at once.
+fn admitted(document: &Document, namespace: Option<&str>) -> Result<AdmittedPod, Faults> {
+    let (pod, faults) = decode_what_can_be(&document.value);
+    let Some(mut pod) = pod else { return Err(faults) };
+    if let (None, Some(wanted)) = (&pod.metadata.namespace, namespace) {
+        pod.metadata.namespace = Some(wanted.to_owned());
+    }
+    match admit(pod) {
+        Ok(pod) => faults.or(pod),
+        Err(broken) => Err(faults.and_then(broken)),
+    }
 }
 
 /// In another namespace than the command line says, or there already.

@@ -36,9 +36,9 @@ fn document() -> Value {
             "apparmor": {"enabled": libcontainer::apparmor::is_enabled().unwrap_or(false)},
             "selinux": {"enabled": false},
             "intelRdt": {"enabled": false, "schemata": false, "monitoring": false},
-            "memoryPolicy": {"modes": MEMORY_MODES, "flags": MEMORY_FLAGS},
+            "memoryPolicy": {"modes": [], "flags": []},
             "mountExtensions": {"idmap": {"enabled": false}},
-            "netDevices": {"enabled": true}
+            "netDevices": {"enabled": false}
         },
         "annotations": {
             "dev.hshim.version": env!("CARGO_PKG_VERSION"),
@@ -98,16 +98,6 @@ const MOUNT_OPTIONS: &[&str] = &[
     "suid",
     "sync",
 ];
-const MEMORY_MODES: [&str; 7] = [
-    "MPOL_DEFAULT",
-    "MPOL_BIND",
-    "MPOL_INTERLEAVE",
-    "MPOL_WEIGHTED_INTERLEAVE",
-    "MPOL_PREFERRED",
-    "MPOL_PREFERRED_MANY",
-    "MPOL_LOCAL",
-];
-const MEMORY_FLAGS: [&str; 3] = ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
 const SECCOMP_ACTIONS: [&str; 8] = [
     "SCMP_ACT_ALLOW",
     "SCMP_ACT_ERRNO",

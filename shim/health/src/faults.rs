@@ -95,6 +95,19 @@ impl Faults {
         if self.is_empty() { Ok(found) } else { Err(self) }
     }
 
+    /// Add what a later look at the same document found, without what only follows from an earlier fault: the same place, or something
+    /// that is missed because what stands there could not be read.
+    #[must_use]
+    pub fn and_then(mut self, later: Self) -> Self {
+        let explains = |earlier: &Fault, fault: &Fault| {
+            let is_below = earlier.path.strip_prefix(&fault.path).is_some_and(|rest| rest.starts_with(['.', '[']));
+            earlier.path == fault.path || (is_below && fault.kind == FaultKind::Required && earlier.kind != FaultKind::Unknown)
+        };
+        let earlier = self.0.clone();
+        self.0.extend(later.0.into_iter().filter(|fault| !earlier.iter().any(|earlier| explains(earlier, fault))));
+        self
+    }
+
     /// Add one.
     pub fn add(&mut self, path: &str, kind: FaultKind, value: Option<String>, detail: &str) {
         self.0.push(Fault { path: path.to_owned(), kind, value, detail: detail.to_owned() });

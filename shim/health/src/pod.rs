@@ -226,9 +226,14 @@ const OTHER_HANDLERS: [&str; 3] = ["httpGet", "tcpSocket", "grpc"];
 /// # Errors
 /// Everything that is not a field of the API, not supported, or of a wrong type.
 pub fn decode(document: &Value) -> Result<Pod, Faults> {
-    let mut faults = Faults::default();
-    let pod = read_pod(document, &mut faults);
+    let (pod, faults) = decode_what_can_be(document);
     faults.or(pod.unwrap_or_default())
+}
+
+/// Read a manifest as far as it can be understood, so that the rules can be tried on what is there. None when it is no Pod at all.
+pub fn decode_what_can_be(document: &Value) -> (Option<Pod>, Faults) {
+    let mut faults = Faults::default();
+    (read_pod(document, &mut faults), faults)
 }
 
 fn read_pod(document: &Value, faults: &mut Faults) -> Option<Pod> {
