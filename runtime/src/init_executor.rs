@@ -139,9 +139,14 @@ impl Executor for InitExecutor {
         Err(ExecutorError::Other(message))
     }
 
-    /// A command that is not there is `start`'s error: only then is the root file system final.
-    fn validate(&self, _spec: &Spec) -> Result<(), ExecutorValidationError> {
-        Ok(())
+    /// A command that is not there is an error of `create`, as with runc: podman tells its user by that.
+    fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
+        let args = spec.process().as_ref().and_then(|process| process.args().as_deref()).unwrap_or_default();
+        let Some(command) = args.first() else { return Ok(()) };
+        let path = self.env.iter().rev().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or_default();
+        let found = look_up(command, path).map(drop);
+        found
+            .map_err(|reason| ExecutorValidationError::ArgValidationError(format!("unable to start container process: {reason}")))
     }
 
     fn setup_envs(&self, envs: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {

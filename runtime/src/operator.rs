@@ -4,6 +4,7 @@ mod apply;
 mod check;
 pub(crate) mod cli;
 mod columns_view;
+mod completion;
 mod container_process;
 mod container_spec;
 mod delete;
@@ -37,11 +38,8 @@ mod why;
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
-
-use crate::cli::{Cli, Globals};
-use crate::verbs::print;
-use cli::{CompletionArgs, OperatorCommand};
+use crate::cli::Globals;
+use cli::OperatorCommand;
 use pod_name::DEFAULT_NAMESPACE;
 use pod_reference::PodReference;
 use pod_view::PodView;
@@ -73,7 +71,7 @@ fn perform(command: OperatorCommand, globals: &Globals) -> anyhow::Result<ExitCo
         OperatorCommand::Delete(args) => return delete::delete(&args, globals),
         OperatorCommand::Check(args) => check::check(&args),
         OperatorCommand::Image(command) => image::run(&command, globals),
-        OperatorCommand::Completion(args) => completion(&args),
+        OperatorCommand::Completion(args) => completion::completion(args.shell),
         OperatorCommand::Get(args) => return get::get(&args, globals),
         OperatorCommand::Describe(args) => return describe::describe(&args, globals),
         OperatorCommand::Logs(args) => return logs::logs(&args, globals),
@@ -90,10 +88,4 @@ fn one_pod(words: &[String], namespace: Option<&str>, globals: &Globals) -> anyh
     let reference = PodReference::parse_one(words).map_err(|error| WrongUsage(error.to_string()))?;
     let pod = PodView::open(&globals.root, namespace.unwrap_or(DEFAULT_NAMESPACE), &reference)?;
     Ok((reference, pod))
-}
-
-fn completion(args: &CompletionArgs) -> anyhow::Result<()> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "hshim", &mut script);
-    print(&String::from_utf8_lossy(&script))
 }

@@ -19,6 +19,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, pipe2};
 
 use crate::init_process::{InitProcess, ProcessIdentity};
+use crate::sealed_executable;
 use crate::sys;
 
 /// File name of the program.
@@ -103,7 +104,7 @@ pub(crate) fn find(dir: &SupervisionDir) -> anyhow::Result<Option<InitProcess>> 
 
 /// The shim's program.
 pub(crate) fn program() -> anyhow::Result<PathBuf> {
-    let own = crate::sealed_executable::path();
+    let own = sealed_executable::path();
     let beside = own.parent().map(Path::to_owned);
     let places = beside.into_iter().chain(PLACES.map(PathBuf::from));
     let found = places.map(|place| place.join(NAME)).find(|path| path.is_file());

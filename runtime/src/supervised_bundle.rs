@@ -20,6 +20,8 @@ use crate::shim_process;
 
 /// How long the shim may take to answer what it answers at once.
 const PROMPT: Duration = Duration::from_secs(10);
+/// How long one that answers no more may take to end.
+const ENDING: Duration = Duration::from_secs(2);
 /// How long it may take to end a killed container and to clear it away.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What is shown when nobody looks after it any more.
@@ -82,6 +84,7 @@ impl SupervisedBundle {
         match client.ask(&Request::Kill { signal, all }) {
             Ok(_done) => Ok(true),
             Err(AskError::Refused(message)) => anyhow::bail!("{message}: {}", self.id),
+            Err(_) if self.is_ending()? => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -123,10 +126,23 @@ impl SupervisedBundle {
     fn ask_to_delete(&self) -> anyhow::Result<bool> {
         let Some(mut client) = ShimClient::connect(&self.dir)? else { return Ok(false) };
         client.set_patience(Some(PROMPT))?;
-        client.ask(&Request::Delete { grace: None })?;
+        match client.ask(&Request::Delete { grace: None }) {
+            Ok(_done) => {}
+            Err(error @ AskError::Refused(_)) => return Err(error.into()),
+            Err(_) if self.is_ending()? => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
         anyhow::ensure!(client.closes_within(PATIENCE)?, "its shim has not cleared it away within {} s", PATIENCE.as_secs());
         anyhow::ensure!(!self.dir.0.exists(), "its shim could not clear everything away: {}", self.said());
         Ok(true)
+    }
+
+    /// A shim that broke a conversation off is gone, or goes now.
+    fn is_ending(&self) -> anyhow::Result<bool> {
+        match shim_process::find(&self.dir)? {
+            Some(shim) => Ok(shim.ends_within(ENDING)?),
+            None => Ok(true),
+        }
     }
 
     /// Kills a shim that does not do what it is asked. False when there is none that could be killed.
@@ -138,6 +154,16 @@ impl SupervisedBundle {
 
     fn said(&self) -> String {
         fs::read_to_string(self.dir.log()).unwrap_or_default().lines().next_back().unwrap_or("see its log").to_owned()
+    }
+
+    /// Its final exit as the shim has written it down before it ended; none when it may live on.
+    pub(crate) fn final_exit(&self) -> anyhow::Result<Option<u8>> {
+        let status = pod_view::status(&self.dir)?;
+        let first = status.and_then(|status| status.containers.into_iter().next());
+        match first.map(|container| container.state) {
+            Some(ContainerState::Terminated(ended)) => Ok(Some(u8::try_from(ended.exit.code & 0xff)?)),
+            Some(ContainerState::Running { .. } | ContainerState::Waiting { .. }) | None => Ok(None),
+        }
     }
 
     /// Keeps other commands from beginning or clearing away meanwhile; none when it is gone by then.

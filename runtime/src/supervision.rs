@@ -24,6 +24,7 @@ use crate::bundle::Bundle;
 use crate::cli::{BundleArgs, Globals, Supervise};
 use crate::container_id::ContainerId;
 use crate::container_lock::ContainerLock;
+use crate::sealed_executable;
 use crate::shim_process::{self, Launched, Launching};
 use crate::supervised_bundle::is_asked_by_shim;
 
@@ -134,7 +135,7 @@ fn record(plan: PodPlan, args: &BundleArgs, bundle: &Bundle, globals: &Globals) 
         version: VERSION,
         plan,
         runtime: RuntimeCommand {
-            path: crate::sealed_executable::path(),
+            path: sealed_executable::path(),
             is_hshim: true,
             systemd_cgroup: globals.uses_systemd(),
             root: root.clone(),

@@ -10,6 +10,7 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hshim_health::Supervisor;
 use hshim_health::control::Ready;
@@ -33,6 +34,9 @@ use crate::sys;
 
 /// The descriptors of a bundle's stdio.
 const STDIO: [RawFd; 3] = [4, 5, 6];
+
+/// How long a shim that ends with its container stays to deliver what it has answered.
+const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
 /// The shim could not begin.
 #[derive(Debug, Error)]
@@ -154,8 +158,10 @@ async fn supervise(supervision: Supervision, dir: SupervisionDir, beginning: Beg
             Ending::Doomed
         }
     };
-    if !matches!(ending, Ending::Handed(_)) {
-        cleanup::end(&pod).await;
+    match ending {
+        // The answers that the end has brought are still on their way to whoever asked.
+        Ending::Handed(_) => tokio::time::sleep(LAST_ANSWERS).await,
+        Ending::Deleted | Ending::Doomed => cleanup::end(&pod).await,
     }
     reaper.abort();
     if let Err(error) = server.shutdown().await {

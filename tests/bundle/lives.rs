@@ -108,6 +108,8 @@ fn a_probe_and_an_exec_work_after_three_restarts() {
     }
     wait::until("it runs", || bundle.stdout() == "up\n".repeat(4) && bundle.phase() == "Running");
     assert_eq!(bundle.ok(&["exec", bundle.id(), "cat", "/proc/1/comm"]), "sh\n");
+    // Words that make hshim seal itself when they are verbs.
+    assert_eq!(bundle.ok(&["exec", bundle.id(), "echo", "create", "run"]), "create run\n");
     bundle.ok(&["exec", bundle.id(), "rm", "/tmp/healthy"]);
     wait::until("its probe saw that", || bundle.restarts() == 4);
     bundle.ok(&["delete", "--force", bundle.id()]);

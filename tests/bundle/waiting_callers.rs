@@ -109,3 +109,16 @@ fn under_always_the_pid_file_names_a_process_that_ends_as_the_container_did() {
         assert!(bundle.traces().is_empty(), "{:?}", bundle.traces());
     }
 }
+
+#[test]
+fn run_with_a_pid_file_under_always_returns_the_final_exit_of_the_shortest_life() {
+    if let Some(why) = skip::why_no_containers() {
+        skip!("{why}");
+    }
+    let bundle = bundle("exit 3", &[("restartPolicy", "Never")]);
+    for _ in 0..5 {
+        let output = bundle.runtime(&["run", "--supervise=always", "--pid-file", "pid", bundle.id()]);
+        assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(bundle.traces().is_empty(), "{:?}", bundle.traces());
+    }
+}

@@ -30,7 +30,6 @@ fn the_error_of_the_runtime_is_shown_to_the_user() {
         assert_ne!(finished.status, 0);
         let shown = finished.stderr.replace('\\', "");
         assert!(shown.contains("exec: \"no-such-command\": executable file not found in $PATH"), "{shown}");
-        daemon.remove("c1");
     });
 }
 

@@ -136,8 +136,16 @@ fn a_missing_command_is_127_and_one_that_may_not_run_126() {
 #[test]
 fn the_users_choices_reach_the_process() {
     for_each_runtime(|podman| {
-        let options =
-            ["--rm", "--user=1000:1001", "--workdir=/tmp", "--env=A=1", "--hostname=named", "--cap-drop=all", "--read-only"];
+        let options = [
+            "--rm",
+            "--user=1000:1001",
+            "--workdir=/tmp",
+            "--env=A=1",
+            "--hostname=named",
+            "--cap-drop=all",
+            "--read-only",
+            "--read-only-tmpfs=false",
+        ];
         let script = "id -u; id -g; pwd; echo $A; hostname; grep CapEff /proc/self/status; touch /x 2>&1 | grep -c Read-only";
         let output = podman.run_container(&options, &["sh", "-c", script]);
         let expected = "1000\n1001\n/tmp\n1\nnamed\nCapEff:\t0000000000000000\n1\n";

@@ -60,7 +60,7 @@ fn without_systemd_the_flag_is_refused() {
     }
     let bundle = bundle("true", json!({}));
     let refusal = bundle.refused(&["--systemd-cgroup", "create", bundle.id()]);
-    assert!(refusal.contains("systemd"), "{refusal}");
+    assert!(refusal.contains("systemd") || refusal.contains("sd-bus"), "{refusal}");
     assert_eq!(bundle.status(), "absent");
 }
 
@@ -106,6 +106,9 @@ fn limits_are_properties_and_stand_in_the_files() {
 #[test]
 fn device_rules_outlive_a_reload_of_systemd() {
     systemd_or_skip!();
+    if !programs::judges_hshim() {
+        hshim_tests::skip!("with runc 1.1 systemd forgets a rule about a device that has no node of its own");
+    }
     let script =
         "mknod /tmp/no c 1 12; mknod /tmp/yes c 1 13; while :; do head -c 1 </tmp/no; head -c 1 </tmp/yes; sleep 0.1; done";
     let rules = json!({"devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 1, "minor": 13, "access": "rwm"}]});

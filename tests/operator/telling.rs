@@ -107,9 +107,8 @@ fn what_a_probe_prints_cannot_command_the_terminal() {
     needs_containers!();
     let mut node = Node::new();
     let mut spec = spec(&[("main", "sleep 1000")]);
-    spec["containers"][0]["readinessProbe"] =
-        json!({"exec": {"command": ["printf", r"\033[2Jgone\n\tsecond"]}, "periodSeconds": 1});
-    spec["containers"][0]["readinessProbe"]["exec"]["command"] = json!(["sh", "-c", r"printf '\033[2Jgone\nsecond'; exit 1"]);
+    let command = json!(["sh", "-c", r"printf '\033[2Jgone\nsecond'; exit 1"]);
+    spec["containers"][0]["readinessProbe"] = json!({"exec": {"command": command}, "periodSeconds": 1});
     node.apply("default", "web", spec);
     wait::until("its probe failed", || node.ok(&["events", "pod/web"]).contains("Unhealthy"));
     for args in [&["events", "pod/web"][..], &["describe", "pod/web"], &["why", "pod/web"]] {

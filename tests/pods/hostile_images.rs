@@ -88,85 +88,77 @@ fn a_link_to_the_nodes_files_leads_nowhere_but_into_the_layer() {
     }
 }
 
-#[test]
-fn an_archive_that_lies_is_refused() {
+/// An archive with another content of one of its files.
+fn swapped(archive: Archive, name: &str, bytes: &[u8]) -> Vec<u8> {
+    let files = archive.0.into_iter().map(|(file, old)| if file == name { (file, bytes.to_vec()) } else { (file, old) });
+    Archive(files.collect()).bytes()
+}
+
+type Row = (&'static str, Vec<u8>, &'static str);
+
+fn refuse_all(rows: Vec<Row>) {
     let Some(node) = Node::with_busybox() else { return };
-    let layer = good().bytes();
-    let other = good().file("more", "x").bytes();
-    let docker = || Archive::docker("evil", std::slice::from_ref(&layer));
-    let blob = gzip(&layer);
-    let oci = || Archive::oci("evil", std::slice::from_ref(&layer), std::slice::from_ref(&blob));
-    let config = docker().0[0].0.clone();
-    let swap = |archive: Archive, name: &str, bytes: &[u8]| {
-        let files = archive.0.into_iter().map(|(file, old)| if file == name { (file, bytes.to_vec()) } else { (file, old) });
-        Archive(files.collect())
-    };
-    let blob_name = format!("blobs/{}", digest(&blob).replace(':', "/"));
-    let index = |change: fn(&mut serde_json::Value)| oci().edit("index.json", change).bytes();
-    let rows: Vec<(&str, Vec<u8>, &str)> = vec![
-        (
-            "another layer than promised",
-            swap(docker(), "0/layer.tar", &other).bytes(),
-            "is damaged: the digest of its content is",
-        ),
-        ("another config than promised", swap(docker(), &config, b"{}").bytes(), "is damaged: its digest is"),
-        ("another blob than promised", swap(oci(), &blob_name, &gzip(&other)).bytes(), "is damaged"),
-        (
-            "another manifest than promised",
-            index(|index| index["manifests"][0]["digest"] = json!(digest(b"x"))),
-            "the archive has no blobs/sha256/",
-        ),
-        (
-            "a digest that is a path",
-            index(|index| index["manifests"][0]["digest"] = json!("sha256:../../../etc/passwd")),
-            "index.json",
-        ),
-        (
-            "a digest of another kind",
-            index(|index| index["manifests"][0]["digest"] = json!(format!("sha512:{}", "a".repeat(128)))),
-            "is not a sha256 digest",
-        ),
-        ("no layer", docker().edit("manifest.json", |m| m[0]["Layers"] = json!([])).bytes(), "an image in it has no layer"),
-        (
-            "too many layers",
-            docker().edit("manifest.json", |m| m[0]["Layers"] = json!(["0/layer.tar", "0/layer.tar"])).bytes(),
-            "has 2 layers, but its configuration has 1",
-        ),
-        ("a missing layer", docker().without("0/layer.tar").bytes(), "the layer 0/layer.tar is missing in it"),
-        ("a missing config", docker().without(&config).bytes(), "the archive has no"),
-        (
-            "a wrong name",
-            docker().edit("manifest.json", |m| m[0]["RepoTags"] = json!(["../../evil"])).bytes(),
-            "is not the name of an image",
-        ),
-        (
-            "no name",
-            docker().edit("manifest.json", |m| m[0]["RepoTags"] = json!(null)).bytes(),
-            "has no name: give it one with --tag",
-        ),
-        ("a manifest that is no JSON", swap(docker(), "manifest.json", b"{").bytes(), "understand manifest.json in it"),
-        (
-            "nothing that is known",
-            Archive(vec![("x".into(), vec![1])]).bytes(),
-            "neither a manifest.json (docker save) nor an index.json",
-        ),
-        ("a member outside", Archive(vec![("../x".into(), vec![1])]).bytes(), "would lie outside"),
-        ("a member twice", Archive(vec![("x".into(), vec![1]), ("x".into(), vec![2])]).bytes(), "it has x twice"),
-        ("a link that leads outside", Layer::new().symlink("manifest.json", "/etc/passwd").bytes(), "leads outside"),
-        ("a link to itself", Layer::new().symlink("manifest.json", "manifest.json").bytes(), "neither a manifest.json"),
-        (
-            "a device",
-            Layer::new().entry(EntryType::Char, "manifest.json", "", b"").bytes(),
-            "neither a file nor a directory nor a link",
-        ),
-        ("nothing", Vec::new(), "it is empty"),
-        ("no tar", b"hello".to_vec(), "is not an image archive"),
-        ("broken gzip", [gzip(&docker().bytes()).get(..200).unwrap(), &[0; 9]].concat(), "read "),
-        ("zstd", b"\x28\xb5\x2f\xfd\0\0\0\0".to_vec(), "it is compressed with zstd, which is not supported"),
-    ];
     for (what, bytes, words) in rows {
         refuse(&node, what, &bytes, words);
     }
+}
+
+#[test]
+fn a_docker_archive_that_lies_is_refused() {
+    let layer = good().bytes();
+    let other = good().file("more", "x").bytes();
+    let docker = || Archive::docker("evil", std::slice::from_ref(&layer));
+    let manifest = |field: &str, value: serde_json::Value| docker().edit("manifest.json", |m| m[0][field] = value).bytes();
+    let config = docker().0[0].0.clone();
+    let twice = json!(["0/layer.tar", "0/layer.tar"]);
+    refuse_all(vec![
+        ("another layer", swapped(docker(), "0/layer.tar", &other), "is damaged: the digest of its content is"),
+        ("another config", swapped(docker(), &config, b"{}"), "is damaged: its digest is"),
+        ("no layer", manifest("Layers", json!([])), "an image in it has no layer"),
+        ("too many layers", manifest("Layers", twice), "has 2 layers, but its configuration has 1"),
+        ("a missing layer", docker().without("0/layer.tar").bytes(), "the layer 0/layer.tar is missing in it"),
+        ("a missing config", docker().without(&config).bytes(), "the archive has no"),
+        ("a wrong name", manifest("RepoTags", json!(["../../evil"])), "is not the name of an image"),
+        ("no name", manifest("RepoTags", json!(null)), "has no name: give it one with --tag"),
+        ("no JSON", swapped(docker(), "manifest.json", b"{"), "understand manifest.json in it"),
+        ("broken gzip", [gzip(&docker().bytes()).get(..200).unwrap(), &[0; 9]].concat(), "read "),
+    ]);
+}
+
+#[test]
+fn an_oci_layout_that_lies_is_refused() {
+    let layer = good().bytes();
+    let blob = gzip(&layer);
+    let oci = || Archive::oci("evil", std::slice::from_ref(&layer), std::slice::from_ref(&blob));
+    let blob_name = format!("blobs/{}", digest(&blob).replace(':', "/"));
+    let with_digest = |digest: String| oci().edit("index.json", |index| index["manifests"][0]["digest"] = json!(digest)).bytes();
+    let mut flipped = blob.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    refuse_all(vec![
+        ("another blob", swapped(oci(), &blob_name, &gzip(b"x")), "is damaged"),
+        ("a flipped bit", swapped(oci(), &blob_name, &flipped), "the layer "),
+        ("another manifest", with_digest(digest(b"x")), "the archive has no blobs/sha256/"),
+        ("a digest that is a path", with_digest("sha256:../../../etc/passwd".into()), "index.json"),
+        ("a digest of another kind", with_digest(format!("sha512:{}", "a".repeat(128))), "is not a sha256 digest"),
+        ("a missing layer", oci().without(&blob_name).bytes(), "is missing in it"),
+    ]);
+}
+
+#[test]
+fn what_is_no_archive_of_an_image_is_refused() {
+    let member = |name: &str| (name.to_owned(), vec![1]);
+    let device = Layer::new().entry(EntryType::Char, "manifest.json", "", b"");
+    refuse_all(vec![
+        ("nothing known", Archive(vec![member("x")]).bytes(), "neither a manifest.json (docker save) nor an index.json"),
+        ("a member outside", Archive(vec![member("../x")]).bytes(), "would lie outside"),
+        ("a member twice", Archive(vec![member("x"), member("x")]).bytes(), "it has x twice"),
+        ("a link outside", Layer::new().symlink("manifest.json", "/etc/passwd").bytes(), "leads outside"),
+        ("a link to itself", Layer::new().symlink("manifest.json", "manifest.json").bytes(), "neither a manifest.json"),
+        ("a device", device.bytes(), "neither a file nor a directory nor a link"),
+        ("nothing", Vec::new(), "it is empty"),
+        ("no tar", b"hello".to_vec(), "is not an image archive"),
+        ("zstd", b"\x28\xb5\x2f\xfd\0\0\0\0".to_vec(), "it is compressed with zstd, which is not supported"),
+    ]);
 }
 
 #[test]

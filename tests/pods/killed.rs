@@ -9,6 +9,9 @@ use crate::node::Node;
 const MANIFEST: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  terminationGracePeriodSeconds: 0\n  containers:\n  - name: c\n    image: busybox\n    \
     command: [sleep, '1000']\n    volumeMounts: [{name: m, mountPath: /m}]\n  volumes: [{name: m, emptyDir: {medium: Memory}}]\n";
 
+/// How far the command has come, in words and as it shows in the pod's directory.
+type Stage<'a> = (&'a str, Box<dyn Fn(&Path) -> bool>);
+
 /// Kills the command as soon as something is there; false if it ended before.
 fn kill_once(child: &mut Child, is_there: impl Fn() -> bool) -> bool {
     let end = Instant::now() + Duration::from_secs(30);
@@ -36,7 +39,7 @@ fn whatever_a_killed_apply_leaves_delete_clears() {
             std::fs::read_to_string("/proc/self/mountinfo").unwrap().matches(&*scratch.to_string_lossy()).count() >= wanted
         }
     };
-    let stages: Vec<(&str, Box<dyn Fn(&Path) -> bool>)> = vec![
+    let stages: Vec<Stage<'_>> = vec![
         ("nothing", Box::new(|_| true)),
         ("its directory", Box::new(Path::exists)),
         ("supervision.json", Box::new(has("supervision.json"))),

@@ -129,11 +129,19 @@ impl EnterProgram {
     /// # Errors
     /// When it is in neither place or cannot be read.
     pub fn load() -> Result<Self, LoadError> {
-        let executable = std::env::current_exe().unwrap_or_default();
+        Self::load_beside(&std::env::current_exe().unwrap_or_default())
+    }
+
+    /// Read the program from beside this one, or from `/usr/libexec/hshim`: for a caller whose `/proc/self/exe` does not tell where
+    /// it is installed.
+    ///
+    /// # Errors
+    /// When it is in neither place or cannot be read.
+    pub fn load_beside(executable: &Path) -> Result<Self, LoadError> {
         let beside = executable.parent().map(|directory| directory.join(NAME));
         let installed = Path::new(LIBEXEC).join(NAME);
         let found = beside.into_iter().chain([installed]).find(|path| path.is_file());
-        Self::load_from(&found.ok_or(LoadError::NotFound { executable })?)
+        Self::load_from(&found.ok_or(LoadError::NotFound { executable: executable.to_owned() })?)
     }
 
     /// Read the program from this file.

@@ -18,8 +18,9 @@ use serde_json::json;
 
 use super::cli::{ImageCommand, ImageFormat, ImageListArgs, ImageLoadArgs, ImageRemoveArgs};
 use super::pod_records;
-use super::print;
+
 use crate::cli::Globals;
+use crate::verbs::print;
 use archive::Archive;
 use reference::Reference;
 use store::{Access, Store};

@@ -18,6 +18,7 @@ use crate::foreground::Foreground;
 use crate::init_executor::not_executed;
 use crate::init_process::InitProcess;
 use crate::preserved_fds;
+use crate::sealed_executable;
 use crate::session_keyring;
 use crate::status::Status;
 use crate::sys;
@@ -159,7 +160,7 @@ fn enter(
         Stdio::Inherited => (stdin.as_fd(), stdout.as_fd(), stderr.as_fd()),
         Stdio::Terminal { slave, .. } => (slave.as_fd(), slave.as_fd(), slave.as_fd()),
     };
-    let entered = EnterProgram::load()?.spawn(&Entry {
+    let entered = EnterProgram::load_beside(&sealed_executable::path())?.spawn(&Entry {
         shape: Shape::Exec,
         identity: &process.identity,
         argv: &process.argv,

@@ -61,8 +61,25 @@ fn run_supervised(
 
 /// Until its final end.
 fn wait_supervised(foreground: &Foreground, supervised: &SupervisedBundle, id: &ContainerId) -> anyhow::Result<u8> {
-    let gone = || format!("the supervisor of {id} is gone, its container goes on without one: hshim delete --force {id} ends it");
-    let mut client = supervised.awaited()?.with_context(gone)?;
+    let told = final_exit_told(foreground, supervised);
+    match told {
+        Ok(Some(code)) => Ok(code),
+        // A shim that a pid file names ends with its container, perhaps before it was asked.
+        Ok(None) | Err(_) => match (supervised.final_exit()?, told) {
+            (Some(code), _) => Ok(code),
+            (None, Err(error)) => Err(error.context(gone(id))),
+            (None, Ok(_)) => anyhow::bail!(gone(id)),
+        },
+    }
+}
+
+fn gone(id: &ContainerId) -> String {
+    format!("the supervisor of {id} is gone, its container goes on without one: hshim delete --force {id} ends it")
+}
+
+/// As the shim answers; none when there is none any more.
+fn final_exit_told(foreground: &Foreground, supervised: &SupervisedBundle) -> anyhow::Result<Option<u8>> {
+    let Some(mut client) = supervised.awaited()? else { return Ok(None) };
     foreground.wait_for(client.as_fd(), |signal| {
         // One that comes when it has just ended has nothing to reach.
         supervised.kill(signal, false).map(drop).or_else(|error| {
@@ -70,7 +87,7 @@ fn wait_supervised(foreground: &Foreground, supervised: &SupervisedBundle, id: &
             Ok(())
         })
     })?;
-    supervised_bundle::exit_code(&client.receive().with_context(gone)?)
+    supervised_bundle::exit_code(&client.receive()?).map(Some)
 }
 
 fn discard_supervised(id: &ContainerId, globals: &Globals) {

@@ -387,9 +387,11 @@ async fn clear(task: &Task) -> Result<(), TaskError> {
     task.streams.drained().await;
     let Some((plan, launch)) = task.pod.container(ONLY) else { return Ok(()) };
     let files = task.pod.files(plan);
-    // Without them containerd's `delete` has been here: its client went while the container was being created.
-    if files.exists() {
-        task.pod.runtime.delete(&launch.id, Cgroup::Remove, &files).await?;
+    if let Err(error) = task.pod.runtime.delete(&launch.id, Cgroup::Remove, &files).await {
+        // Without its files containerd's `delete` has been here: its client went while the container was being created.
+        if files.exists() {
+            return Err(error.into());
+        }
     }
     crate::cleanup::remove_traces(&task.pod, launch);
     mounts::unmount_below(&task.bundle.join("rootfs")).await?;

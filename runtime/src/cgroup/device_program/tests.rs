@@ -77,7 +77,7 @@ impl Draw {
         let allows = self.below(2) == 0;
         match kind {
             Kind::All => Rule { allows, kind, major: None, minor: None, access: 7 },
-            _ => {
+            Kind::Block | Kind::Character => {
                 let access = u8::try_from(1 + self.below(7)).unwrap();
                 Rule { allows, kind, major: self.number(), minor: self.number(), access }
             }

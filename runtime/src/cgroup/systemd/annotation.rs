@@ -30,7 +30,15 @@ fn in_microseconds(name: &str, value: Value) -> anyhow::Result<(String, Value)> 
         Value::I32(number) => f64::from(number),
         Value::U32(number) => f64::from(number),
         Value::F64(number) => number,
-        _other => anyhow::bail!("annotations: {PREFIX}{name}: is not a number of seconds"),
+        Value::Bool(_)
+        | Value::I64(_)
+        | Value::U64(_)
+        | Value::Text(_)
+        | Value::Texts(_)
+        | Value::U32s(_)
+        | Value::Bytes(_)
+        | Value::Pairs(_)
+        | Value::Rates(_) => anyhow::bail!("annotations: {PREFIX}{name}: is not a number of seconds"),
     };
     anyhow::ensure!((0.0..1e12).contains(&seconds), "annotations: {PREFIX}{name}: {seconds} s is out of range");
     #[allow(
