@@ -127,13 +127,17 @@ async fn end(mut server: Server, tasks: Arc<Tasks>, shared: Arc<Shared>, sender:
 /// Resolves when for a minute there was no container and nobody asked anything. A connection alone is no need: a containerd whose
 /// client went away in the middle of a creation may keep it for ever.
 async fn unneeded(tasks: &Tasks, shared: &Shared) {
+    // Now, so that the minute begins.
+    shared.agent.note();
     loop {
-        let changed = shared.agent.changed();
         if !tasks.is_empty() {
-            changed.await;
-        } else if tokio::time::timeout(IDLE, changed).await.is_err() && tasks.is_empty() && !shared.agent.has_called_recently() {
-            // A change begins the minute anew, also one that is already over when it is heard of.
+            shared.agent.changed().await;
+            continue;
+        }
+        let quiet = shared.agent.quiet_for();
+        if quiet >= IDLE {
             return;
         }
+        drop(tokio::time::timeout(IDLE - quiet, shared.agent.changed()).await);
     }
 }

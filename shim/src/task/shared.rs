@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
 pub(crate) struct Agent {
     connections: AtomicUsize,
     last_call: AtomicI64,
+    /// Of calls, connections and containers.
+    last_change: AtomicI64,
     changed: Notify,
 }
 
@@ -37,18 +40,19 @@ impl Agent {
     /// A connection was accepted.
     pub(crate) fn on_connected(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
-        self.changed.notify_one();
+        self.note();
     }
 
     /// A connection was closed.
     pub(crate) fn on_disconnected(&self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
-        self.changed.notify_one();
+        self.note();
     }
 
     /// A request came.
     pub(crate) fn on_call(&self) {
         self.last_call.store(milliseconds(), Ordering::Relaxed);
+        self.last_change.store(milliseconds(), Ordering::Relaxed);
     }
 
     /// It is connected and has asked something recently.
@@ -57,7 +61,7 @@ impl Agent {
     }
 
     /// It has asked something recently.
-    pub(crate) fn has_called_recently(&self) -> bool {
+    fn has_called_recently(&self) -> bool {
         let last = self.last_call.load(Ordering::Relaxed);
         last != 0 && milliseconds() - last < RECENT_MILLISECONDS
     }
@@ -67,8 +71,15 @@ impl Agent {
         self.changed.notified().await;
     }
 
+    /// How long nothing has happened.
+    pub(crate) fn quiet_for(&self) -> Duration {
+        let quiet = milliseconds() - self.last_change.load(Ordering::Relaxed);
+        Duration::from_millis(u64::try_from(quiet).unwrap_or(0))
+    }
+
     /// Containers came or went.
     pub(crate) fn note(&self) {
+        self.last_change.store(milliseconds(), Ordering::Relaxed);
         self.changed.notify_one();
     }
 }
