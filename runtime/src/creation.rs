@@ -140,7 +140,6 @@ impl Creation {
         log::debug!("create {}: bundle {}, cgroup {}", self.id, self.bundle.dir.display(), cgroup_path.display());
         let pid = builder.build(executor)?;
         drop(placeholder);
-        membership.keep();
         // It waits for `start`, and is this process' child: its id is nobody else's.
         let init = sys::pidfd_open(pid).context("open the init process")?;
         late_mounts.perform(init.as_fd())?;
@@ -153,6 +152,7 @@ impl Creation {
         limits.write_before_start(&cgroup)?;
         state.init = Some(ProcessIdentity::of(pid).with_context(|| format!("identify the init process {pid}"))?);
         state.store(&self.dir)?;
+        membership.keep();
         Ok(pid)
     }
 

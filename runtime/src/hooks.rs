@@ -28,7 +28,7 @@ impl fmt::Display for Stage {
 
 /// Runs the hooks after a start, up to the first that fails: the specification wants the container ended then.
 pub(crate) fn run_poststart(container: &Container) -> anyhow::Result<()> {
-    run(container, Stage::Poststart, |error| Err(error))
+    run(container, Stage::Poststart, Err)
 }
 
 /// Runs the hooks after a deletion. The specification wants a failed one to be logged, and the others to run.

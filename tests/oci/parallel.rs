@@ -45,6 +45,7 @@ fn execs_run_at_once() {
 
 #[test]
 fn of_starts_exactly_one_wins() {
+    only_hshim!("runc 1.1 has no lock, and a start that comes too late may wait for ever");
     let bundle = bundle!("sleep 1000");
     bundle.create();
     let starts: Vec<Child> =

@@ -86,9 +86,9 @@ pub(crate) fn await_status(bundle: &Bundle, status: &str) {
 
 /// Adds to a list of the configuration.
 pub(crate) fn push(list: &mut Value, value: Value) {
-    match list {
-        Value::Array(list) => list.push(value),
-        other => *other = json!([value]),
+    match list.as_array_mut() {
+        Some(list) => list.push(value),
+        None => *list = json!([value]),
     }
 }
 

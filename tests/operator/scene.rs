@@ -88,7 +88,9 @@ impl Node {
 
     /// Status of a container as `get -o json` tells it.
     pub fn container(&self, pod: &str, container: usize) -> Value {
-        self.json(&["get", &format!("pod/{pod}"), "-o", "json"])["status"]["containerStatuses"][container].take()
+        let pod = self.json(&["get", &format!("pod/{pod}"), "-o", "json"]);
+        // Nothing before the shim has looked for the first time.
+        pod.pointer(&format!("/status/containerStatuses/{container}")).cloned().unwrap_or_default()
     }
 
     pub fn restarts(&self, pod: &str) -> u64 {

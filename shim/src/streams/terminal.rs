@@ -114,6 +114,12 @@ async fn receive(stream: &UnixStream) -> io::Result<File> {
 
 impl Life {
     async fn begin(&self, master: File, input: Option<Arc<File>>, output: Option<Sink>) -> io::Result<()> {
+        // First of all: the process may look at it any moment.
+        let master = Arc::new(master);
+        if let Some(size) = *lock(&self.size) {
+            sys::set_window_size(master.as_fd(), size)?;
+        }
+        *lock(&self.master) = Some(Arc::clone(&master));
         let before = std::mem::take(&mut *lock(&self.pumps));
         let [old_output, old_input] = before;
         if let Some(pump) = old_input {
@@ -123,11 +129,6 @@ impl Life {
         if let Some(pump) = old_output {
             drop(pump.await);
         }
-        let master = Arc::new(master);
-        if let Some(size) = *lock(&self.size) {
-            sys::set_window_size(master.as_fd(), size)?;
-        }
-        *lock(&self.master) = Some(Arc::clone(&master));
         let sink = match output {
             Some(sink) => sink,
             None => pump::writable(crate::spawn::null()?)?,
