@@ -144,3 +144,12 @@ fn a_created_task_can_be_killed_and_deleted_before_it_is_started() {
     }
     daemon.finish();
 }
+
+#[test]
+fn an_id_can_be_used_again_at_once() {
+    let Some(daemon) = Daemon::start(Setting::Tasks) else { return };
+    for _ in 0..15 {
+        daemon.run("c1", &["--rm"], &["true"]).ok();
+    }
+    daemon.finish();
+}

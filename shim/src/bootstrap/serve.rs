@@ -51,7 +51,9 @@ pub(super) fn serve(flags: &Flags) -> ExitCode {
         runtime.shutdown_background();
         served
     });
-    if let Some(path) = std::env::var_os("HSHIM_SOCKET").map(PathBuf::from) {
+    if let Some(path) = std::env::var_os("HSHIM_SOCKET").map(PathBuf::from)
+        && !socket::is_served(&path)
+    {
         drop(socket::remove(&path));
     }
     match served {
@@ -104,11 +106,24 @@ async fn run(flags: &Flags, listener: StdListener) -> io::Result<()> {
     Ok(())
 }
 
-/// Resolves once it was asked for, and nobody made a container meanwhile: a `start` may have found this shim a moment before.
+/// Resolves once it was asked for, and nobody made a container meanwhile: a `start` may have found this shim a moment before. A later one
+/// must not: the socket is out of its way first, and is put back only if this shim stays.
 async fn shut_down(tasks: &Tasks) {
     loop {
         tasks.shut_down().await;
+        let socket = std::env::var_os("HSHIM_SOCKET").map(PathBuf::from);
+        let aside = socket.as_ref().map(|path| path.with_extension("ending"));
+        if let (Some(path), Some(aside)) = (&socket, &aside) {
+            drop(std::fs::rename(path, aside));
+        }
         tokio::time::sleep(GRACE).await;
+        if let (Some(path), Some(aside)) = (&socket, &aside) {
+            if !tasks.is_empty() {
+                // Fails where a successor listens: then that one has the name.
+                drop(std::fs::hard_link(aside, path));
+            }
+            drop(socket::remove(aside));
+        }
         if tasks.is_empty() {
             return;
         }
