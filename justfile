@@ -57,3 +57,12 @@ bench NAME="all": release
 # Suites in a guest whose kernel has cgroup v2 with controllers (plain), systemd as process 1 (systemd), or cgroup v1 alone (v1).
 guest KIND="plain" *ARGS: native
     tests/guest/suites {{ KIND }} {{ ARGS }}
+
+# A thousand lives, and all that they must not leave (23 minutes and more).
+soak: build
+    HSHIM_SOAK=1000 cargo nextest run -p hshim-tests --test leaks
+
+# Ten minutes of random specifications and process files, then as much of annotations and frames; FUZZ_SECONDS says otherwise.
+fuzz: native
+    HSHIM_FUZZ_SECONDS="${FUZZ_SECONDS:-600}" cargo test -p hshim random_specifications -- --nocapture
+    cargo run -p containerd-shim-hshim-v2 --example fuzz -- "${FUZZ_SECONDS:-600}"
