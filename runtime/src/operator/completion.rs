@@ -18,7 +18,11 @@ pub(crate) fn completion(shell: Shell) -> anyhow::Result<()> {
 
 /// Verbs without the inner ones; a verb of both worlds has the flags of both.
 fn as_typed(whole: &Command) -> Command {
-    let mut typed = Command::new("hshim").args(whole.get_arguments());
+    let mut typed = Command::new("hshim")
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_version_flag(true)
+        .disable_help_subcommand(true)
+        .args(whole.get_arguments());
     for verb in whole.get_subcommands().filter(|verb| !verb.is_hide_set()) {
         let inner = whole.find_subcommand(format!("{INNER}{}", verb.get_name()));
         let further = inner.into_iter().flat_map(Command::get_arguments).filter_map(|arg| added(arg, verb));
@@ -34,8 +38,10 @@ fn added(arg: &Arg, verb: &Command) -> Option<Arg> {
     if arg.is_positional() || verb.get_arguments().any(is_known) {
         return None;
     }
-    let is_taken = arg.get_short().is_some_and(|short| verb.get_arguments().any(|known| known.get_short() == Some(short)));
-    Some(if is_taken { arg.clone().short(None) } else { arg.clone() })
+    // Anew: what it conflicts with is not there. clap wants names that last; this process does not.
+    let plain =
+        Arg::new(arg.get_id().clone()).action(arg.get_action().clone()).long(arg.get_long()?.to_owned().leak() as &'static str);
+    Some(arg.get_help().map_or_else(|| plain.clone(), |help| plain.clone().help(help.clone())))
 }
 
 #[cfg(test)]
