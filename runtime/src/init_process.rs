@@ -4,9 +4,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use nix::sys::statfs::fstatfs;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use serde::{Deserialize, Serialize};
 
 use crate::sys;
@@ -54,6 +56,14 @@ impl InitProcess {
             _ => start_time(identity.pid).ok() == Some(identity.start_time) && boot_id()? == identity.boot_id,
         };
         Ok(is_same.then_some(Self(pidfd)))
+    }
+
+    /// Reaps it when it has ended and is this process' child; anyone else's is its own parent's to reap.
+    pub(crate) fn reap(&self) {
+        match waitid(Id::PIDFd(self.0.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
+            Ok(_) | Err(Errno::ECHILD) => {}
+            Err(error) => log::debug!("reap an init process: {error}"),
+        }
     }
 
     /// Whether it has ended.

@@ -47,6 +47,7 @@ fn the_end_the_recent_and_the_times_can_be_asked_for() {
     needs_containers!();
     let mut node = Node::new();
     node.apply_web("for i in 1 2 3 4 5; do echo line $i; done; printf unfinished; exec sleep 1000");
+    wait::until("it runs", || node.status("web") == "Running");
     wait::until("it wrote", || node.ok(&["logs", "web"]).contains("line 5\n"));
     assert_eq!(node.ok(&["logs", "web", "--tail", "2"]).lines().collect::<Vec<_>>()[..2], ["line 4", "line 5"]);
     assert_eq!(node.ok(&["logs", "web", "--tail=0"]), "");

@@ -123,15 +123,16 @@ fn all_faults_of_all_documents_are_said_at_once_and_nothing_is_applied() {
     let file = node.manifest(&format!("{GOOD}---\n{bad}---\n{GOOD}"));
     let error = node.refused(&["apply", "-f", &file]);
     let lines: Vec<&str> = error.lines().collect();
-    assert_eq!(lines.len(), 3, "{error}");
-    assert_eq!(lines[0], "hshim: 2 faults:");
-    // The document with an unknown field is not looked at further: its image would be reported as missing.
+    assert_eq!(lines.len(), 4, "{error}");
+    assert_eq!(lines[0], "hshim: 3 faults:");
+    // That the image is missing follows from the misspelled name, and is not said.
     assert!(
         lines[1].starts_with(&format!("{file}:18: spec.containers[0].imge: unknown field: did you mean \"image\"?")),
         "{error}"
     );
+    assert!(lines[2].starts_with(&format!("{file}:14: metadata.name: Invalid value: \"P\": ")), "{error}");
     assert!(
-        lines[2].starts_with(&format!("{file}:24: metadata.name: Duplicate value: \"p\": {file}:4 has it already")),
+        lines[3].starts_with(&format!("{file}:24: metadata.name: Duplicate value: \"p\": {file}:4 has it already")),
         "{error}"
     );
     assert_eq!(node.traces(&[]), [""; 0]);

@@ -30,6 +30,17 @@ impl Cgroup {
         }
         Ok(membership)
     }
+
+    /// Moves this process to the root of those hierarchies, so that a container which is undone can lose its cgroup. The process ends next:
+    /// where it was before is of no matter.
+    pub(crate) fn leave(&self) {
+        for dir in &self.dirs {
+            let Some(name) = member_file(dir).filter(|_name| self.is_v1()) else { continue };
+            if let Err(error) = fs::write(dir.mount_point.join(name), "0") {
+                log::warn!("leave {}: {error}", dir.path.display());
+            }
+        }
+    }
 }
 
 /// A v1 `tasks` file takes a single thread without the global lock that `cgroup.procs` waits for.

@@ -41,6 +41,7 @@ pub(crate) fn create(args: &BundleArgs, globals: &Globals) -> anyhow::Result<()>
 
 /// Deletes a container that its caller will not hear of.
 pub(crate) fn discard(container: &Container) {
+    container.state.cgroup.leave();
     if let Err(error) = delete::delete_container(container, CgroupFate::Removed) {
         log::warn!("delete {} after a failure: {error:#}", container.state.id);
     }

@@ -108,6 +108,8 @@ pub(crate) fn end_processes(container: &Container) -> anyhow::Result<()> {
             }
         }
         anyhow::ensure!(init.ends_within(PATIENCE)?, "the init process does not end {} s after SIGKILL", PATIENCE.as_secs());
+        // A zombie keeps a v1 cgroup busy, and that of a `create` which undoes itself is its own child.
+        init.reap();
     }
     if container.state.init.is_none() || !container.state.has_own_pid_namespace {
         cgroup.kill_all()?;

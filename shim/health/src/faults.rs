@@ -96,12 +96,17 @@ impl Faults {
     }
 
     /// Add what a later look at the same document found, without what only follows from an earlier fault: the same place, or something
-    /// that is missed because what stands there could not be read.
+    /// that is missing because what stands there could not be read or is misspelled.
     #[must_use]
     pub fn and_then(mut self, later: Self) -> Self {
+        let parent = |path: &str| path.rsplit_once('.').map_or(String::new(), |(parent, _name)| parent.to_owned());
         let explains = |earlier: &Fault, fault: &Fault| {
+            let is_missing = fault.kind == FaultKind::Required;
             let is_below = earlier.path.strip_prefix(&fault.path).is_some_and(|rest| rest.starts_with(['.', '[']));
-            earlier.path == fault.path || (is_below && fault.kind == FaultKind::Required && earlier.kind != FaultKind::Unknown)
+            // What is missing beside an unknown name may stand there misspelled.
+            let is_misspelled = earlier.kind == FaultKind::Unknown && parent(&earlier.path) == parent(&fault.path);
+            let is_unread = earlier.kind != FaultKind::Unknown && is_below;
+            earlier.path == fault.path || (is_missing && (is_unread || is_misspelled))
         };
         let earlier = self.0.clone();
         self.0.extend(later.0.into_iter().filter(|fault| !earlier.iter().any(|earlier| explains(earlier, fault))));
@@ -138,5 +143,35 @@ impl Faults {
 
     pub(crate) fn not_found(&mut self, path: &str, value: &str) {
         self.add(path, FaultKind::NotFound, Some(Value::from(value).to_string()), "");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(list: &[(&str, FaultKind)]) -> Faults {
+        Faults(
+            list.iter()
+                .map(|(path, kind)| Fault { path: (*path).to_owned(), kind: *kind, value: None, detail: String::new() })
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn what_follows_from_an_earlier_fault_is_not_said_again() {
+        let earlier = faults(&[("spec.a[0].imge", FaultKind::Unknown), ("spec.b.c", FaultKind::Invalid)]);
+        let later = [
+            ("spec.a[0].image", FaultKind::Required, false),
+            ("spec.a[0].port", FaultKind::Invalid, true),
+            ("spec.b", FaultKind::Required, false),
+            ("spec.b.c", FaultKind::Invalid, false),
+            ("spec.bb", FaultKind::Required, true),
+            ("spec.a", FaultKind::Required, true),
+        ];
+        for (path, kind, is_said) in later {
+            let all = earlier.clone().and_then(faults(&[(path, kind)]));
+            assert_eq!(all.0.len(), if is_said { 3 } else { 2 }, "{path}");
+        }
     }
 }
