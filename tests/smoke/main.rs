@@ -1,5 +1,7 @@
 //! The harness itself on the runtime under test: one container lives, is seen, ends and is gone.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use hshim_tests::bundle::Bundle;
 use hshim_tests::image::Image;
 use hshim_tests::scratch::Scratch;

@@ -4,7 +4,15 @@
 //! everything a way causes (getrusage(2), RUSAGE_CHILDREN), medians, ratios to spawning the same static program on the host.
 //! crun joins where it can run: under `tests/on-v2.sh` on a machine whose cgroups are hybrid.
 #![allow(unsafe_code, reason = "getrusage")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a bench fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::too_many_arguments,
+    clippy::wildcard_enum_match_arm,
+    reason = "a bench fails by panicking, and shares the tests' container"
+)]
 
 #[path = "../tests/enter/container.rs"]
 mod container;
