@@ -16,6 +16,21 @@ fn limit(bundle: &hshim_tests::bundle::Bundle, v1: &str, v2: &str) -> Option<Str
     Some(fs::read_to_string(file).unwrap().trim().to_owned())
 }
 
+/// Whether a controller is there: in a v1 hierarchy of its own, or on v2.
+pub(crate) fn has_controller(name: &str) -> bool {
+    let root = std::path::Path::new("/sys/fs/cgroup");
+    let on_v2 = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+    root.join(name).join("release_agent").exists() || on_v2.split_whitespace().any(|controller| controller == name)
+}
+
+macro_rules! needs_controllers {
+    ($($name:literal),+) => {
+        if let Some(missing) = [$($name),+].into_iter().find(|name| !has_controller(name)) {
+            hshim_tests::skip!("no {missing} controller here");
+        }
+    };
+}
+
 #[test]
 fn the_process_is_in_the_cgroup_that_is_asked_for() {
     let bundle = bundle!("sleep 1000");
@@ -37,6 +52,7 @@ fn without_a_path_every_container_has_a_cgroup_of_its_own() {
 
 #[test]
 fn the_pids_limit_is_set() {
+    needs_controllers!("pids");
     let bundle = bundle!("sleep 1000", linux.resources = {"pids": {"limit": 33}});
     bundle.create();
     match limit(&bundle, "pids.max", "pids.max") {
@@ -49,15 +65,14 @@ fn the_pids_limit_is_set() {
 fn the_pids_limit_is_kept() {
     let bundle =
         bundle!("i=0; while [ $i -lt 20 ]; do sleep 1000 & i=$((i+1)); done; echo all", linux.resources = {"pids": {"limit": 8}});
-    if !std::path::Path::new("/sys/fs/cgroup/pids").exists() {
-        hshim_tests::skip!("no pids controller here");
-    }
+    needs_controllers!("pids");
     let output = bundle.run();
     assert!(!stdout(&output).contains("all"), "{}", stdout(&output));
 }
 
 #[test]
 fn the_memory_limit_is_set() {
+    needs_controllers!("memory");
     let bundle = bundle!("sleep 1000", linux.resources = {"memory": {"limit": 67108864}});
     bundle.create();
     match limit(&bundle, "memory.limit_in_bytes", "memory.max") {
@@ -68,6 +83,7 @@ fn the_memory_limit_is_set() {
 
 #[test]
 fn cpu_quota_and_period_are_set() {
+    needs_controllers!("cpu");
     let bundle = bundle!("sleep 1000", linux.resources = {"cpu": {"quota": 20000, "period": 50000, "shares": 512}});
     bundle.create();
     let Some(quota) = limit(&bundle, "cpu.cfs_quota_us", "cpu.max") else { hshim_tests::skip!("no cpu controller here") };
@@ -78,18 +94,14 @@ fn cpu_quota_and_period_are_set() {
 #[test]
 fn the_set_of_cpus_is_set() {
     let bundle = bundle!("grep Cpus_allowed_list /proc/self/status", linux.resources = {"cpu": {"cpus": "0", "mems": "0"}});
-    if !std::path::Path::new("/sys/fs/cgroup/cpuset").exists() {
-        hshim_tests::skip!("no cpuset controller here");
-    }
+    needs_controllers!("cpuset");
     assert_eq!(bundle.says().split_whitespace().nth(1), Some("0"));
 }
 
 #[test]
 fn a_limit_that_the_kernel_refuses_fails_the_create() {
     let bundle = bundle!("sleep 1000", linux.resources = {"cpu": {"cpus": "4000-4001"}});
-    if !std::path::Path::new("/sys/fs/cgroup/cpuset").exists() {
-        hshim_tests::skip!("no cpuset controller here");
-    }
+    needs_controllers!("cpuset");
     bundle.refused(&["create", bundle.id()]);
     assert_eq!((bundle.status().as_str(), bundle.cgroups().len()), ("absent", 0));
 }
