@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use hshim_tests::bundle::Bundle;
+use hshim_tests::programs::soft_limit_of_files;
 use hshim_tests::wait;
 
 use crate::support::*;
@@ -16,7 +17,7 @@ fn distinctive() -> Bundle {
         process["user"] = json!({"uid": 1000, "gid": 1001, "umask": 0o077, "additionalGids": [7, 8]});
         process["cwd"] = json!("/tmp");
         push(&mut process["env"], json!("OF_THE_CONTAINER=1"));
-        process["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 99, "hard": 100}]);
+        process["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": soft_limit_of_files(99, 100), "hard": 100}]);
         process["oomScoreAdj"] = json!(654);
     });
     bundle.run_detached();
@@ -75,7 +76,9 @@ fn it_has_the_containers_umask() {
 fn it_has_the_containers_limits() {
     needs_containers!();
     let bundle = distinctive();
-    assert_eq!(bundle.exec(&[bundle.id(), "sh", "-c", "ulimit -Sn; ulimit -Hn; cat /proc/self/oom_score_adj"]), "99\n100\n654");
+    let soft = soft_limit_of_files(99, 100);
+    let said = bundle.exec(&[bundle.id(), "sh", "-c", "ulimit -Sn; ulimit -Hn; cat /proc/self/oom_score_adj"]);
+    assert_eq!(said, format!("{soft}\n100\n654"));
 }
 
 #[test]

@@ -226,10 +226,11 @@ fn no_new_privileges_is_set_and_not_set() {
 
 #[test]
 fn resource_limits_are_set() {
+    let soft = hshim_tests::programs::soft_limit_of_files(111, 222);
     let bundle = bundle!("ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc", process.rlimits = [
-        {"type": "RLIMIT_NOFILE", "soft": 111, "hard": 222}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}
+        {"type": "RLIMIT_NOFILE", "soft": soft, "hard": 222}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}
     ]);
-    assert_eq!(bundle.says(), "111\n222\n0\n0");
+    assert_eq!(bundle.says(), format!("{soft}\n222\n0\n0"));
 }
 
 #[test]

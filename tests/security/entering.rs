@@ -1,6 +1,7 @@
 //! Further processes of a container are held by all that holds its first one (L1, L2, L3).
 
 use hshim_tests::bundle::Bundle;
+use hshim_tests::programs;
 use serde_json::json;
 
 use crate::stage::{bundle, exec, forbidding, needs_containers, running, status_field, with_users};
@@ -60,7 +61,9 @@ fn an_exec_has_the_identity_of_the_container() {
     assert_eq!(status_field(&seen, "CapEff"), "0000000000000000");
     assert_eq!(status_field(&seen, "NoNewPrivs"), "1");
     assert_eq!(status_field(&seen, "Groups").split(' ').collect::<Vec<_>>(), ["5", "7"]);
-    assert_eq!(lines[3], "99");
+    // The Go of runc 1.1 may raise a soft limit to the hard one on its way.
+    let is_runcs_way = !programs::judges_hshim() && lines[3] == "100";
+    assert!(lines[3] == "99" || is_runcs_way, "{}", lines[3]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Settings of the process: limits, scheduling, personality.
 
+use hshim_tests::programs::soft_limit_of_files;
 use serde_json::json;
 
 use crate::stage::{bundle, needs_containers, run, try_run, with_users};
@@ -8,9 +9,9 @@ use crate::stage::{bundle, needs_containers, run, try_run, with_users};
 fn a_limit_is_set() {
     needs_containers!();
     let bundle = bundle("ulimit -n; ulimit -Hn", |config| {
-        config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 60, "hard": 61}]);
+        config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": soft_limit_of_files(60, 61), "hard": 61}]);
     });
-    assert_eq!(run(&bundle), "60\n61\n");
+    assert_eq!(run(&bundle), format!("{}\n61\n", soft_limit_of_files(60, 61)));
 }
 
 #[test]
@@ -44,10 +45,10 @@ fn a_limit_that_cannot_be_raised_is_clamped_with_a_warning() {
 fn a_limit_is_set_in_a_user_namespace() {
     needs_containers!();
     let mut bundle = bundle("ulimit -n", |config| {
-        config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 60, "hard": 61}]);
+        config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": soft_limit_of_files(60, 61), "hard": 61}]);
     });
     with_users(&mut bundle);
-    assert_eq!(run(&bundle), "60\n");
+    assert_eq!(run(&bundle), format!("{}\n", soft_limit_of_files(60, 61)));
 }
 
 #[test]

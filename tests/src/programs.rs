@@ -54,6 +54,13 @@ pub fn judges_hshim() -> bool {
     runtime_under_test().file_name().is_some_and(|name| name == "hshim")
 }
 
+/// A soft limit of open files below a hard one, for hshim. A reference gets the hard one: the Go of runc 1.1 may raise its own soft limit on
+/// the way, and hand that on.
+#[must_use]
+pub fn soft_limit_of_files(soft: u64, hard: u64) -> u64 {
+    if judges_hshim() { soft } else { hard }
+}
+
 /// An installed program, by name or path.
 #[must_use]
 pub fn installed(name: &str) -> Option<PathBuf> {
