@@ -86,7 +86,10 @@ fn a_container_that_could_not_be_started_has_an_empty_log() {
     pod["volumes"] = serde_json::json!([{"name": "empty", "emptyDir": {}}]);
     pod["containers"][0]["volumeMounts"] = serde_json::json!([{"name": "empty", "mountPath": "/bin"}]);
     node.apply("default", "web", pod);
-    wait::until("it could not be started", || node.ok(&["why", "web"]).contains("it could not be started"));
-    assert_eq!(node.ok(&["logs", "web"]), "");
-    assert!(node.ok(&["describe", "pod/web"]).contains("executable file not found"));
+    let says = |args: &[&str]| Some(node.run(args)).filter(|said| said.status.success()).map(|said| said.stdout);
+    let tells = |args: &[&str], what: &str| says(args).is_some_and(|said| String::from_utf8_lossy(&said).contains(what));
+    wait::until("it could not be started", || tells(&["why", "web"], "it could not be started"));
+    // While the next attempt is being made there is no log yet, and that is said.
+    wait::until("its log is empty", || says(&["logs", "web"]).is_some_and(|said| said.is_empty()));
+    wait::until("the reason is told", || tells(&["describe", "pod/web"], "executable file not found"));
 }
