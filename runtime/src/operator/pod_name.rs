@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use hshim_health::admission::{is_label, is_subdomain};
 use hshim_health::layout::{self, SupervisionDir};
 
 /// A pod.
@@ -39,7 +40,7 @@ impl fmt::Display for PodName {
 /// The pods that the operands of a verb name.
 pub(crate) fn parse(words: &[String], namespace: Option<&str>) -> anyhow::Result<Vec<PodName>> {
     let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE);
-    anyhow::ensure!(is_name(namespace), "{namespace:?} is not the name of a namespace");
+    anyhow::ensure!(is_label(namespace), "{namespace:?} is not the name of a namespace");
     let names: Vec<&str> = match words {
         [resource, names @ ..] if is_resource(resource) => {
             anyhow::ensure!(!names.is_empty(), "which pod? give its name: pod/NAME");
@@ -48,7 +49,7 @@ pub(crate) fn parse(words: &[String], namespace: Option<&str>) -> anyhow::Result
         words => words.iter().map(|word| name(word)).collect::<anyhow::Result<_>>()?,
     };
     let pod = |name: &str| {
-        anyhow::ensure!(is_name(name), "{name:?} is not the name of a pod");
+        anyhow::ensure!(is_subdomain(name), "{name:?} is not the name of a pod");
         Ok(PodName { namespace: namespace.to_owned(), name: name.to_owned() })
     };
     names.into_iter().map(pod).collect()
@@ -60,12 +61,6 @@ fn name(word: &str) -> anyhow::Result<&str> {
         Some((resource, _)) => anyhow::bail!("there are no resources of the kind {resource:?} here, only pods: pod/NAME"),
         None => anyhow::bail!("{word}: name a pod as pod/{word}"),
     }
-}
-
-/// A file name that leads nowhere else; the exact rule is admission's.
-fn is_name(name: &str) -> bool {
-    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
-    !name.is_empty() && !name.starts_with('.') && name.bytes().all(is_inner)
 }
 
 #[cfg(test)]

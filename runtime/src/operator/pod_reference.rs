@@ -4,14 +4,13 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+use hshim_health::admission::{is_label, is_subdomain};
 use hshim_health::layout::{self, SupervisionDir};
 
 use super::pod_name::is_resource;
 use crate::container_id::ContainerId;
 
 const BUNDLE_WORD: &str = "bundle";
-/// The longest name of a pod (a DNS subdomain, RFC 1123).
-const LONGEST: usize = 253;
 
 /// Something supervised, by its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,14 +72,7 @@ impl PodReference {
 }
 
 fn pod(name: &str) -> Result<PodReference, InvalidReference> {
-    let is_outer = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let bytes = name.as_bytes();
-    let inside = bytes.iter().all(|byte| is_outer(byte) || b"-.".contains(byte));
-    if inside && name.len() <= LONGEST && bytes.first().is_some_and(is_outer) && bytes.last().is_some_and(is_outer) {
-        Ok(PodReference::Pod(name.to_owned()))
-    } else {
-        Err(InvalidReference::Name(name.to_owned()))
-    }
+    if is_subdomain(name) { Ok(PodReference::Pod(name.to_owned())) } else { Err(InvalidReference::Name(name.to_owned())) }
 }
 
 impl FromStr for PodReference {
@@ -107,10 +99,9 @@ impl fmt::Display for PodReference {
 
 /// Checks the name of a namespace, which becomes part of a path.
 pub(crate) fn parse_namespace(name: &str) -> Result<String, String> {
-    match pod(name) {
-        Ok(_) if !name.contains('.') => Ok(name.to_owned()),
-        Ok(_) | Err(_) => Err("lower-case letters, digits and \"-\" are allowed, letters and digits at both ends".to_owned()),
-    }
+    is_label(name)
+        .then(|| name.to_owned())
+        .ok_or_else(|| "lower-case letters, digits and \"-\" are allowed, letters and digits at both ends".to_owned())
 }
 
 #[cfg(test)]

@@ -519,14 +519,16 @@ fn handler(spec: &ProbeSpec, path: &str, faults: &mut Faults) -> Option<Vec<Stri
     None
 }
 
-/// RFC 1123 label: at most 63 characters.
-fn is_label(text: &str) -> bool {
+/// RFC 1123 label: at most 63 characters. The rule for namespaces.
+#[must_use]
+pub fn is_label(text: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=63).contains(&text.len()) && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
-/// RFC 1123 subdomain: labels of any length joined by dots, 253 characters in all.
-fn is_subdomain(text: &str) -> bool {
+/// RFC 1123 subdomain: labels of any length joined by dots, 253 characters in all. The rule for names of pods.
+#[must_use]
+pub fn is_subdomain(text: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let part = |part: &str| !part.is_empty() && part.chars().all(inner) && !part.starts_with('-') && !part.ends_with('-');
     text.len() <= 253 && text.split('.').all(part)
