@@ -81,7 +81,8 @@ fn default(fields: &mut Map<String, Value>, name: &str, value: Value) {
     fields.entry(name).or_insert(value);
 }
 
-fn remove_nulls(value: &mut Value) {
+/// Takes out every field that is null, which Kubernetes and Go take for absent.
+pub(in crate::operator) fn remove_nulls(value: &mut Value) {
     if let Some(object) = value.as_object_mut() {
         object.retain(|_, value| !value.is_null());
         object.values_mut().for_each(remove_nulls);

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::archive::Archive;
 use super::digest;
 use super::reference::{Reference, is_digest};
+use crate::operator::stored_manifest::remove_nulls;
 
 /// An image in an archive.
 #[derive(Debug)]
@@ -214,13 +215,4 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], name: &str) -> anyhow::Result<T> {
 /// The configuration of an image that has been loaded.
 pub(crate) fn stored_configuration(bytes: &[u8]) -> anyhow::Result<ImageConfiguration> {
     configuration(bytes, "the configuration of the image")
-}
-
-fn remove_nulls(value: &mut Value) {
-    if let Some(object) = value.as_object_mut() {
-        object.retain(|_, value| !value.is_null());
-        object.values_mut().for_each(remove_nulls);
-    } else if let Some(list) = value.as_array_mut() {
-        list.iter_mut().for_each(remove_nulls);
-    }
 }
