@@ -114,7 +114,8 @@ impl Creation {
         let cache = SeccompCache::below(&self.root);
         let identity = identity::of_process(&self.bundle.spec, &self.bundle.rootfs, &cache)?;
         identity::store(&identity, &layout::enter_identity(&self.root, self.id.as_str()))?;
-        let filter = seccomp.as_ref().map(|profile| cache.filter(profile)).transpose()?;
+        // The same filter as of every further process, where it is for hshim to load.
+        let filter = seccomp.and(identity.seccomp);
         let placeholder = limits.create_cgroup(&cgroup, self.id.as_str())?;
         let membership = cgroup.join_what_libcontainer_leaves_out()?;
         let process = self.bundle.spec.process().as_ref();

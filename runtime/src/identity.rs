@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::Context;
-use hshim_enter::{Capabilities, Identity, Rlimit, Seccomp};
+use hshim_enter::{Capabilities, Identity, Rlimit};
 use libcontainer::oci_spec::runtime::{Capabilities as OciCapabilities, LinuxCapabilities, PosixRlimit, Process, Spec};
 
 use crate::atomic_file;
@@ -24,13 +24,7 @@ pub(crate) fn of_process(spec: &Spec, rootfs: &Path, cache: &SeccompCache) -> an
     let root = File::open(rootfs).with_context(|| format!("open the root file system {}", rootfs.display()))?;
     let mut identity = of(process, &root)?;
     let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
-    identity.seccomp = match profile {
-        Some(profile) => {
-            let filter = cache.filter(profile)?;
-            Some(Seccomp { flags: filter.flags, program: filter.program })
-        }
-        None => None,
-    };
+    identity.seccomp = profile.map(|profile| cache.filter(profile)).transpose()?;
     Ok(identity)
 }
 

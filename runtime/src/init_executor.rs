@@ -18,6 +18,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 
+use hshim_enter::Seccomp;
 use libcontainer::container::{ContainerStatus, State};
 use libcontainer::hooks::run_hooks;
 use libcontainer::oci_spec::runtime::{Hook, PosixRlimit, Spec};
@@ -26,7 +27,6 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{AccessFlags, access, execve, getpid};
 
 use crate::rlimit;
-use crate::seccomp::SeccompFilter;
 use crate::sys;
 
 /// Written before execve: what follows is about the command itself.
@@ -38,7 +38,7 @@ pub(crate) struct InitExecutor {
     /// Write side of the FIFO.
     report: Rc<OwnedFd>,
     /// Loaded last; none when there is none or libcontainer has loaded it.
-    filter: Option<SeccompFilter>,
+    filter: Option<Seccomp>,
     /// Set last, because init could not live with some.
     rlimits: Vec<PosixRlimit>,
     /// Environment, in the order of the specification.
@@ -78,7 +78,7 @@ impl InitExecutor {
     /// For a container whose process has this environment.
     pub(crate) fn new(
         report: OwnedFd,
-        filter: Option<SeccompFilter>,
+        filter: Option<Seccomp>,
         rlimits: Vec<PosixRlimit>,
         env: Vec<String>,
         hooks: Option<StartHooks>,

@@ -60,7 +60,6 @@ impl InitBuilder<'_> {
     pub(crate) fn build(self, executor: InitExecutor) -> anyhow::Result<i32> {
         let syscall = create_syscall();
         utils::validate_spec_for_new_user_ns(&self.spec, &*syscall).context("user namespace")?;
-        utils::validate_spec_for_net_devices(&self.spec, &*syscall).context("linux.netDevices")?;
         let user_ns_config = UserNamespaceConfig::new(&self.spec).context("user namespace")?;
         let notify_listener = NotifyListener::new(&self.dir.join(NOTIFY_FILE)).context("make the start socket")?;
         set_oom_score_adj(self.oom_score_adj)?;

@@ -10,6 +10,7 @@ use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use hshim_enter::Seccomp;
 use libcontainer::oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall,
 };
@@ -19,15 +20,6 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::atomic_file;
-
-/// A compiled profile.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SeccompFilter {
-    /// Flags of seccomp(2).
-    pub(crate) flags: u32,
-    /// Array of `struct sock_filter`.
-    pub(crate) program: Vec<u8>,
-}
 
 /// Where compiled profiles are kept.
 #[derive(Debug)]
@@ -40,18 +32,18 @@ impl SeccompCache {
     }
 
     /// The filter of a profile: from the cache, or compiled and put there.
-    pub(crate) fn filter(&self, profile: &LinuxSeccomp) -> anyhow::Result<SeccompFilter> {
+    pub(crate) fn filter(&self, profile: &LinuxSeccomp) -> anyhow::Result<Seccomp> {
         let flags = flags(profile)?;
         let file = self.0.join(key(profile)?);
         if let Ok(program) = fs::read(&file) {
-            return Ok(SeccompFilter { flags, program });
+            return Ok(Seccomp { flags, program });
         }
         let program = compile(profile)?;
         let kept = fs::create_dir_all(&self.0).and_then(|()| atomic_file::write(&file, &program));
         if let Err(error) = kept {
             log::warn!("keep the compiled seccomp profile {}: {error}", file.display());
         }
-        Ok(SeccompFilter { flags, program })
+        Ok(Seccomp { flags, program })
     }
 }
 
