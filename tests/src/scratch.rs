@@ -74,8 +74,16 @@ impl Drop for Scratch {
     }
 }
 
-/// `PREFIX-PID-N`.
+/// `PREFIX-PID-START-N`: a process id comes again, and what an ended test left behind must not be met by the next one of its number; with
+/// its start time (field 22 of /proc/PID/stat, clock ticks since boot) it does not.
+///
+/// # Panics
+/// There is no /proc.
 #[must_use]
 pub fn unique(prefix: &str) -> String {
-    format!("{prefix}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    let stat = fs::read_to_string("/proc/self/stat").expect("read /proc/self/stat");
+    let after_name = stat.rsplit_once(") ").map_or("", |(_name, rest)| rest);
+    let start: u64 =
+        after_name.split(' ').nth(19).and_then(|field| field.parse().ok()).expect("/proc/self/stat has a start time");
+    format!("{prefix}-{}-{start:x}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
