@@ -13,7 +13,7 @@ use crate::fields::{Fields, below};
 use crate::plan::{BackoffPlan, ContainerPlan, Origin, PodPlan, ProbeKind, ProbePlan, RestartBudget, RestartPolicy};
 use crate::pod::read_probe;
 
-const PREFIX: &str = "hshim.dev/";
+pub(crate) const PREFIX: &str = "hshim.dev/";
 const KNOWN: [&str; 7] = [
     "livenessProbe",
     "readinessProbe",
@@ -23,8 +23,8 @@ const KNOWN: [&str; 7] = [
     "backoff",
     "supervision",
 ];
-/// What hshim itself writes into a container's state.
-const OWN: [&str; 1] = ["phase"];
+/// No health: what hshim itself writes into a container's state, and what presets look at.
+const OTHERS: [&str; 3] = ["phase", "labels", "excludePresets"];
 const TERMINATE: i32 = 15;
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -125,7 +125,7 @@ fn collect<'a>(id: &str, annotations: &'a BTreeMap<String, String>, faults: &mut
     for (key, value) in annotations {
         let Some(name) = key.strip_prefix(PREFIX).or_else(|| key.strip_prefix(&own_prefix)) else { continue };
         let path = format!("annotations[\"{key}\"]");
-        if OWN.contains(&name) {
+        if OTHERS.contains(&name) {
             continue;
         }
         if KNOWN.contains(&name) {
