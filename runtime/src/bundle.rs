@@ -1,6 +1,6 @@
 //! A bundle as it was handed in: a directory with config.json and a root file system.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,12 +15,14 @@ use serde_json::Value;
 pub(crate) struct Bundle {
     /// Absolute, without symbolic links.
     pub(crate) dir: PathBuf,
-    /// config.json as it stands on disk.
+    /// Text of config.json.
     pub(crate) config: Vec<u8>,
     /// config.json as understood.
     pub(crate) spec: Spec,
     /// Root file system, absolute, without symbolic links.
     pub(crate) rootfs: PathBuf,
+    /// When presets added something, and `config` is no longer what stands on disk: which preset gave which annotation.
+    pub(crate) presets: Option<BTreeMap<String, String>>,
 }
 
 impl Bundle {
@@ -39,7 +41,13 @@ impl Bundle {
         let rootfs = dir.join(root.path());
         let rootfs = fs::canonicalize(&rootfs)
             .with_context(|| format!("{}: root.path: open the root file system {}", file.display(), rootfs.display()))?;
-        Ok(Self { dir, config, spec, rootfs })
+        Ok(Self { dir, config, spec, rootfs, presets: None })
+    }
+
+    /// The same bundle with another text of config.json, which says the same about the root file system.
+    pub(crate) fn with_config(self, config: Vec<u8>) -> anyhow::Result<Self> {
+        let spec = parse(&config, &self.dir.join("config.json"))?;
+        Ok(Self { config, spec, ..self })
     }
 }
 

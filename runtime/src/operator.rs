@@ -28,6 +28,8 @@ pub(crate) mod pod_records;
 mod pod_reference;
 pub(crate) mod pod_view;
 mod prepared_pod;
+mod preset;
+pub(crate) mod preset_files;
 mod programs;
 mod restart;
 mod screen;
@@ -69,7 +71,8 @@ fn perform(command: OperatorCommand, globals: &Globals) -> anyhow::Result<ExitCo
     let done = match command {
         OperatorCommand::Apply(args) => apply::apply(&args, globals),
         OperatorCommand::Delete(args) => return delete::delete(&args, globals),
-        OperatorCommand::Check(args) => check::check(&args),
+        OperatorCommand::Check(args) => check::check(&args, globals),
+        OperatorCommand::Preset(command) => preset::run(&command, globals),
         OperatorCommand::Image(command) => image::run(&command, globals),
         OperatorCommand::Completion(args) => completion::completion(args.shell),
         OperatorCommand::Get(args) => return get::get(&args, globals),

@@ -9,6 +9,7 @@ use super::manifest_file::{self, Complaints};
 use super::node;
 use super::pod_making::{Maker, Outcome};
 use super::prepared_pod::PreparedPod;
+use super::preset_files::PresetFiles;
 use super::programs;
 use crate::cli::Globals;
 use crate::shim_process;
@@ -16,8 +17,10 @@ use crate::verbs::print;
 
 /// Performs `apply`.
 pub(crate) fn apply(args: &ApplyArgs, globals: &Globals) -> anyhow::Result<()> {
+    let presets = PresetFiles::load(&globals.presets_dir, &args.presets.preset)?;
     let documents = manifest_file::read_all(&args.filename)?;
     let mut complaints = Complaints::default();
+    let documents = presets.merge_into(documents, args.namespace.as_deref(), &mut complaints);
     let admitted = admit_all(documents, args.namespace.as_deref(), &mut complaints);
     complaints.none()?;
     node::require_for_pods()?;

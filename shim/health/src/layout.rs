@@ -8,6 +8,7 @@
 //!   bundles/ID/               supervision directory of a supervised bundle
 //!     supervision.json        record::Supervision, written before the shim starts
 //!     manifest.json           the pod as applied (pods only)
+//!     config.json             the bundle's with what presets add (bundles with presets only)
 //!     shim.json               record::ShimIdentity, written by the shim
 //!     status.json             record::StatusFile, replaced on change
 //!     state.json              record::TakeOver, what a new shim needs
@@ -29,6 +30,11 @@ use std::path::{Path, PathBuf};
 pub const ROOT: &str = "/run/hshim";
 /// Default of `--data`.
 pub const DATA: &str = "/var/lib/hshim";
+
+/// Directory of the presets of this node.
+pub const PRESETS: &str = "/etc/hshim/presets.d";
+/// Variable of the environment that names another one.
+pub const PRESETS_VARIABLE: &str = "HSHIM_PRESETS_DIR";
 
 /// State of one container of the OCI runtime.
 #[must_use]

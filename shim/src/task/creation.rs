@@ -25,6 +25,7 @@ use super::mounts;
 use super::namespaces::JoinedNamespaces;
 use super::options::Options;
 use super::owner::{Asked, ONLY, Owner, Task};
+use super::presets;
 use super::record::{self, TaskRecord};
 use super::shared::Shared;
 use crate::bundle_spec::BundleSpec;
@@ -60,6 +61,7 @@ pub(super) async fn create(
     shared: &Arc<Shared>,
     calls: mpsc::UnboundedReceiver<Asked>,
 ) -> Result<(u32, Owner), TaskError> {
+    presets::merge(&request, shared).await?;
     let design = Design::new(request, &shared.namespace)?;
     let rootfs = design.bundle.join("rootfs");
     mounts::mount_all(&design.request.rootfs, &rootfs).await?;
