@@ -179,7 +179,7 @@ impl Design {
 
 /// The health that the annotations ask for; a pause container is never supervised.
 fn asked_for(id: &str, annotations: &BTreeMap<String, String>) -> Result<Option<annotation::Task>, TaskError> {
-    if annotations.get(CONTAINER_TYPE).is_some_and(|kind| kind == "sandbox") {
+    if is_sandbox(annotations) {
         return Ok(None);
     }
     let value = |key: &str| annotations.get(key).filter(|value| !value.is_empty());
@@ -196,6 +196,11 @@ fn asked_for(id: &str, annotations: &BTreeMap<String, String>) -> Result<Option<
         }
         asked
     }))
+}
+
+/// A pause container.
+pub(super) fn is_sandbox(annotations: &BTreeMap<String, String>) -> bool {
+    annotations.get(CONTAINER_TYPE).is_some_and(|kind| kind == "sandbox")
 }
 
 fn unsupervised(id: &str) -> PodPlan {

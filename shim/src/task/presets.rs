@@ -9,16 +9,22 @@ use std::sync::Arc;
 use hshim_health::layout;
 use hshim_health::record::RuntimeCommand;
 
+use super::creation::is_sandbox;
 use super::error::TaskError;
 use super::messages::CreateTaskRequest;
 use super::options;
 use super::shared::Shared;
+use crate::bundle_spec::BundleSpec;
 use crate::runtime_command::Runtime;
 
 /// Merges them, if there are any; what they say wrongly refuses the container.
 pub(super) async fn merge(request: &CreateTaskRequest, shared: &Arc<Shared>) -> Result<(), TaskError> {
     let bundle = Path::new(&request.bundle);
     if !bundle.is_absolute() || !is_any_in(&directory())? {
+        return Ok(());
+    }
+    let spec = BundleSpec::load(bundle).map_err(|error| TaskError::InvalidArgument(error.to_string()))?;
+    if is_sandbox(&spec.annotations) {
         return Ok(());
     }
     // Whatever runs the container: presets are hshim's.

@@ -66,11 +66,11 @@ fn fields(object: &Value, owner: FieldOwner) -> BTreeSet<HealthField> {
     of_owner.filter(|field| present(object, field.name()).is_some()).collect()
 }
 
-/// The manifest with everything that the presets add, and where each addition came from.
+/// The manifest with everything that the presets add and that it can have, and where each addition came from.
 #[must_use]
 pub fn merged(document: &Value, merge: &Merge, presets: &[PodPreset], sources: &[String]) -> (Value, Vec<Origin>) {
     let mut document = document.clone();
-    let origins = merge.additions.iter().filter_map(|addition| {
+    let origins = merge.additions.iter().filter(|addition| !is_unfit(addition)).filter_map(|addition| {
         let path = add(&mut document, addition)?;
         Some(Origin { path, from: addition.from.clone() })
     });
@@ -88,12 +88,8 @@ pub fn merged(document: &Value, merge: &Merge, presets: &[PodPreset], sources: &
 /// What a preset asks for and a manifest cannot have.
 #[must_use]
 pub fn unfit(merge: &Merge) -> Vec<(Fault, usize)> {
-    let is_unfit = |addition: &&Addition| match addition.place {
-        Place::PodField(field) | Place::ContainerField(_, field) => field.owner() == FieldOwner::Nobody,
-        Place::Volume | Place::Env(_) | Place::EnvFrom(_) | Place::VolumeMount(_) => false,
-    };
     let mut unfit: Vec<(Fault, usize)> = Vec::new();
-    for addition in merge.additions.iter().filter(is_unfit) {
+    for addition in merge.additions.iter().filter(|addition| is_unfit(addition)) {
         let detail = "a pod of apply has Kubernetes' back-off and periods; this is for bundles and containers of containerd";
         let fault =
             Fault { path: addition.from.path.clone(), kind: FaultKind::NotSupported, value: None, detail: detail.to_owned() };
@@ -103,6 +99,13 @@ pub fn unfit(merge: &Merge) -> Vec<(Fault, usize)> {
         }
     }
     unfit
+}
+
+fn is_unfit(addition: &Addition) -> bool {
+    match addition.place {
+        Place::PodField(field) | Place::ContainerField(_, field) => field.owner() == FieldOwner::Nobody,
+        Place::Volume | Place::Env(_) | Place::EnvFrom(_) | Place::VolumeMount(_) => false,
+    }
 }
 
 /// The path of what was added.
