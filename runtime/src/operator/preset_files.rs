@@ -107,8 +107,9 @@ impl PresetFiles {
                 return document;
             }
         };
-        let unfit = self.unsupported(&merge).into_iter().chain(pod::unfit(&merge));
-        unfit.for_each(|(fault, index)| complaints.add_text(self.refusal(&fault, index, &document.file)));
+        self.unsupported(&merge)
+            .into_iter()
+            .for_each(|(fault, index)| complaints.add_text(self.refusal(&fault, index, &document.file)));
         let (value, origins) = pod::merged(&document.value, &merge, &self.presets, &self.sources);
         let elsewhere = origins.iter().map(|origin| self.elsewhere(origin)).collect();
         document.merged(value, elsewhere)

@@ -75,9 +75,9 @@ pub enum HealthField {
     RestartPolicy,
     /// Of a pod.
     TerminationGracePeriodSeconds,
-    /// hshim's own, of a bundle.
+    /// hshim's own, an annotation.
     Backoff,
-    /// hshim's own, of a bundle.
+    /// hshim's own, an annotation.
     Supervision,
 }
 
@@ -114,7 +114,7 @@ impl HealthField {
         match self {
             Self::StartupProbe | Self::LivenessProbe | Self::ReadinessProbe | Self::Lifecycle => FieldOwner::Container,
             Self::RestartPolicy | Self::TerminationGracePeriodSeconds => FieldOwner::Pod,
-            Self::Backoff | Self::Supervision => FieldOwner::Nobody,
+            Self::Backoff | Self::Supervision => FieldOwner::Annotation,
         }
     }
 }
@@ -124,8 +124,8 @@ impl HealthField {
 enum FieldOwner {
     Container,
     Pod,
-    /// Kubernetes has no such field.
-    Nobody,
+    /// Kubernetes has no such field: an annotation has.
+    Annotation,
 }
 
 /// Read a document, which must be a preset.
@@ -260,7 +260,7 @@ fn read_as_pod(metadata: &Value, spec: &Value) -> AsPod {
         match owner {
             FieldOwner::Container => drop(container.as_object_mut().and_then(|fields| fields.insert(name.to_owned(), value))),
             FieldOwner::Pod => drop(pod_spec.insert(name.to_owned(), value)),
-            FieldOwner::Nobody => {}
+            FieldOwner::Annotation => {}
         }
     };
     for name in ["env", "envFrom", "volumeMounts"] {
@@ -287,7 +287,7 @@ fn read_as_pod(metadata: &Value, spec: &Value) -> AsPod {
 
 /// What the rules of annotations say about the fields that pods have not.
 fn own_fields_faults(spec: &Value) -> Faults {
-    let own = HealthField::ALL.into_iter().filter(|field| field.owner() == FieldOwner::Nobody);
+    let own = HealthField::ALL.into_iter().filter(|field| field.owner() == FieldOwner::Annotation);
     let given: BTreeMap<String, String> = own
         .filter_map(|field| Some((format!("{}{}", annotation::PREFIX, field.name()), present(spec, field.name())?.to_string())))
         .collect();

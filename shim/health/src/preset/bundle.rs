@@ -166,7 +166,7 @@ pub fn additions(merge: &Merge, presets: &[PodPreset], sources: &[String]) -> Re
                 }
                 None => unfit.push((unfit_volume(preset, &addition.value), addition.from.preset)),
             },
-            Place::ContainerField(_, field) | Place::PodField(field) => {
+            Place::ContainerField(_, field) | Place::PodField(field) | Place::Annotation(_, field) => {
                 let key = format!("{PREFIX}{}", field.name());
                 let text = addition.value.as_str().map_or_else(|| addition.value.to_string(), str::to_owned);
                 added.health.insert(key.clone(), addition.from.clone());

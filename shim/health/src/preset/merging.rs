@@ -86,6 +86,8 @@ pub(super) enum Place {
     VolumeMount(usize),
     PodField(HealthField),
     ContainerField(usize, HealthField),
+    /// Of the pod's annotations, with the name of a container or bare.
+    Annotation(Option<usize>, HealthField),
 }
 
 /// What presets do to a pod.
@@ -252,7 +254,7 @@ impl Desk {
             for (n, volume) in preset.volumes.iter().enumerate() {
                 let from = applying.given(format!("spec.volumes[{n}]"));
                 let thing = Thing::Volume(text(volume, "name"));
-                if self.claim(applying, None, thing, normal(volume), &from) == Room::Free {
+                if self.claim(applying, (None, thing), normal(volume), &from) == Room::Free {
                     self.push(Place::Volume, volume, from);
                 }
             }
@@ -271,7 +273,7 @@ impl Desk {
             let from = applying.given(format!("spec.env[{n}]"));
             let thing = Thing::Variable(text(variable, "name"));
             let variable = self.as_meant(variable);
-            if self.claim(applying, Some(container), thing, normal(&variable), &from) == Room::Free {
+            if self.claim(applying, (Some(container), thing), normal(&variable), &from) == Room::Free {
                 self.environment.iter_mut().for_each(|all| drop(all.insert(text(&variable, "name"), text(&variable, "value"))));
                 self.push(Place::Env(container), &variable, from);
             }
@@ -295,7 +297,7 @@ impl Desk {
             let value = applying.comparable(mount);
             let of = Thing::MountOf(text(mount, "name"));
             let at = Thing::MountAt(text(mount, "mountPath"));
-            let rooms = [of, at].map(|thing| self.claim(applying, Some(container), thing, value.clone(), &from));
+            let rooms = [of, at].map(|thing| self.claim(applying, (Some(container), thing), value.clone(), &from));
             if !rooms.contains(&Room::Equal) && !rooms.contains(&Room::Conflict) {
                 self.push(Place::VolumeMount(container), mount, from);
             }
@@ -313,13 +315,17 @@ impl Desk {
         if container.fields.contains(&field) || target.fields.contains(&field) {
             return;
         }
-        let is_whole_pods = field.owner() == FieldOwner::Pod && applying.preset.containers.is_empty();
-        let (owner, place) = match target.kind {
-            TargetKind::Pod if is_whole_pods => (None, Place::PodField(field)),
-            TargetKind::Pod | TargetKind::Bundle => (Some(index), Place::ContainerField(index, field)),
+        let is_of_all = applying.preset.containers.is_empty();
+        let (owner, place) = match (target.kind, field.owner()) {
+            (TargetKind::Pod, FieldOwner::Pod) if is_of_all => (None, Place::PodField(field)),
+            (TargetKind::Pod, FieldOwner::Annotation) => {
+                let owner = Some(index).filter(|_| !is_of_all);
+                (owner, Place::Annotation(owner, field))
+            }
+            (TargetKind::Pod, _) | (TargetKind::Bundle, _) => (Some(index), Place::ContainerField(index, field)),
         };
         let from = applying.given(format!("spec.{}", field.name()));
-        if self.claim(applying, owner, Thing::Field(field), normal(value), &from) == Room::Free {
+        if self.claim(applying, (owner, Thing::Field(field)), normal(value), &from) == Room::Free {
             self.push(place, value, from);
         }
     }
@@ -328,7 +334,7 @@ impl Desk {
         self.merge.additions.push(Addition { place, value: value.clone(), from });
     }
 
-    fn claim(&mut self, applying: &Applying<'_>, owner: Option<usize>, thing: Thing, value: Value, from: &Given) -> Room {
+    fn claim(&mut self, applying: &Applying<'_>, (owner, thing): (Option<usize>, Thing), value: Value, from: &Given) -> Room {
         let Some((there, source)) = self.taken.get(&(owner, thing.clone())) else {
             self.taken.insert((owner, thing), (value, Source::Preset(from.clone())));
             return Room::Free;

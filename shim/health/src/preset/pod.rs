@@ -1,12 +1,12 @@
 //! Presets and the manifest of a pod.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
 use super::merging::{Addition, Given, Merge, Own, OwnMount, Place, Target, TargetContainer, TargetKind, text};
 use super::{APPLIED, FieldOwner, HealthField, PodPreset, items, present};
-use crate::faults::{Fault, FaultKind};
+use crate::annotation::PREFIX;
 
 /// A field that a preset gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,20 +23,33 @@ pub fn target(document: &Value, namespace: &str) -> Target {
     let none = Value::Null;
     let metadata = document.get("metadata").unwrap_or(&none);
     let spec = document.get("spec").unwrap_or(&none);
-    let strings = |name: &str| {
+    let strings = |name: &str| -> BTreeMap<String, String> {
         let entries = metadata.get(name).and_then(Value::as_object).into_iter().flatten();
         entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
     };
-    let containers = items(spec, "containers");
+    let annotations = strings("annotations");
+    let containers = items(spec, "containers").into_iter().enumerate().map(|(n, value)| {
+        let mut container = container(&value, &format!("spec.containers[{n}]"));
+        container.fields.extend(annotated(&annotations, &format!("{}.", container.name)));
+        container
+    });
+    let mut own = fields(spec, FieldOwner::Pod);
+    own.extend(annotated(&annotations, ""));
     Target {
         kind: TargetKind::Pod,
         namespace: metadata.get("namespace").and_then(Value::as_str).unwrap_or(namespace).to_owned(),
         labels: strings("labels"),
-        annotations: strings("annotations"),
-        containers: containers.iter().enumerate().map(|(n, value)| container(value, &format!("spec.containers[{n}]"))).collect(),
+        containers: containers.collect(),
+        annotations,
         volumes: named(spec, "volumes", "spec.volumes"),
-        fields: fields(spec, FieldOwner::Pod),
+        fields: own,
     }
+}
+
+/// The fields that the pod has as annotations, under keys with this before `hshim.dev/`.
+fn annotated(annotations: &BTreeMap<String, String>, before: &str) -> Vec<HealthField> {
+    let of_annotations = HealthField::ALL.into_iter().filter(|field| field.owner() == FieldOwner::Annotation);
+    of_annotations.filter(|field| annotations.contains_key(&format!("{before}{PREFIX}{}", field.name()))).collect()
 }
 
 fn container(value: &Value, path: &str) -> TargetContainer {
@@ -66,11 +79,11 @@ fn fields(object: &Value, owner: FieldOwner) -> BTreeSet<HealthField> {
     of_owner.filter(|field| present(object, field.name()).is_some()).collect()
 }
 
-/// The manifest with everything that the presets add and that it can have, and where each addition came from.
+/// The manifest with everything that the presets add, and where each addition came from.
 #[must_use]
 pub fn merged(document: &Value, merge: &Merge, presets: &[PodPreset], sources: &[String]) -> (Value, Vec<Origin>) {
     let mut document = document.clone();
-    let origins = merge.additions.iter().filter(|addition| !is_unfit(addition)).filter_map(|addition| {
+    let origins = merge.additions.iter().filter_map(|addition| {
         let path = add(&mut document, addition)?;
         Some(Origin { path, from: addition.from.clone() })
     });
@@ -83,29 +96,6 @@ pub fn merged(document: &Value, merge: &Merge, presets: &[PodPreset], sources: &
         }
     }
     (document, origins)
-}
-
-/// What a preset asks for and a manifest cannot have.
-#[must_use]
-pub fn unfit(merge: &Merge) -> Vec<(Fault, usize)> {
-    let mut unfit: Vec<(Fault, usize)> = Vec::new();
-    for addition in merge.additions.iter().filter(|addition| is_unfit(addition)) {
-        let detail = "a pod of apply has Kubernetes' back-off and periods; this is for bundles and containers of containerd";
-        let fault =
-            Fault { path: addition.from.path.clone(), kind: FaultKind::NotSupported, value: None, detail: detail.to_owned() };
-        let entry = (fault, addition.from.preset);
-        if !unfit.contains(&entry) {
-            unfit.push(entry);
-        }
-    }
-    unfit
-}
-
-fn is_unfit(addition: &Addition) -> bool {
-    match addition.place {
-        Place::PodField(field) | Place::ContainerField(_, field) => field.owner() == FieldOwner::Nobody,
-        Place::Volume | Place::Env(_) | Place::EnvFrom(_) | Place::VolumeMount(_) => false,
-    }
 }
 
 /// The path of what was added.
@@ -121,12 +111,24 @@ fn add(document: &mut Value, addition: &Addition) -> Option<String> {
             container_object(document, index)?.insert(field.name().to_owned(), value);
             return Some(format!("spec.containers[{index}].{}", field.name()));
         }
+        Place::Annotation(index, field) => return annotate(document, index, field, &value),
         Place::Env(index) => (index, "env"),
         Place::EnvFrom(index) => (index, "envFrom"),
         Place::VolumeMount(index) => (index, "volumeMounts"),
     };
     let n = push(container_object(document, container)?, list, value)?;
     Some(format!("spec.containers[{container}].{list}[{n}]"))
+}
+
+fn annotate(document: &mut Value, container: Option<usize>, field: HealthField, value: &Value) -> Option<String> {
+    let name = match container {
+        Some(index) => format!("{}.", container_object(document, index)?.get("name")?.as_str()?),
+        None => String::new(),
+    };
+    let key = format!("{name}{PREFIX}{}", field.name());
+    let annotations = nested(object(document, "metadata")?, "annotations")?;
+    annotations.insert(key.clone(), json!(value.to_string()));
+    Some(format!("metadata.annotations[{key}]"))
 }
 
 fn container_object(document: &mut Value, index: usize) -> Option<&mut Map<String, Value>> {

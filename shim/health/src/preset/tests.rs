@@ -281,10 +281,26 @@ fn every_added_field_has_its_origin() {
 }
 
 #[test]
-fn a_pod_of_apply_has_no_back_off_of_its_own() {
-    let presets = [preset("p", json!({"backoff": {"capMilliseconds": 20000}}))];
-    let merge = decided(&website(), &presets).unwrap();
-    assert_eq!(pod::unfit(&merge)[0].0.path, "spec.backoff");
+fn what_manifests_have_no_fields_for_becomes_an_annotation_of_the_pod_or_of_the_containers_that_are_named() {
+    let mut pod = website();
+    pod["spec"]["containers"] = json!([{"name": "a", "image": "i"}, {"name": "b", "image": "i"}]);
+    let all = preset("p", json!({"backoff": {"capMilliseconds": 20000}}));
+    let of_b = preset(
+        "q",
+        json!({"containers": ["b"], "supervision": {"periodMilliseconds": 200}, "backoff": {"capMilliseconds": 30000}}),
+    );
+    let merged = merged(&pod, &[all.clone(), of_b]);
+    let annotations = &merged["metadata"]["annotations"];
+    assert_eq!(annotations["hshim.dev/backoff"], r#"{"capMilliseconds":20000}"#);
+    assert_eq!(annotations["b.hshim.dev/backoff"], r#"{"capMilliseconds":30000}"#);
+    assert_eq!(annotations["b.hshim.dev/supervision"], r#"{"periodMilliseconds":200}"#);
+    let plan = crate::pod::decode(&merged).and_then(admit).unwrap().plan("uid");
+    let caps = plan.containers.iter().map(|container| container.backoff.cap.as_secs()).collect::<Vec<_>>();
+    assert_eq!(caps, [20, 30]);
+    pod["metadata"]["annotations"] = json!({"hshim.dev/backoff": r#"{"cap": 1}"#});
+    let faults = crate::pod::decode(&pod).and_then(admit).unwrap_err().to_string();
+    assert_eq!(faults, "metadata.annotations[hshim.dev/backoff].cap: unknown field", "said once, for two containers");
+    assert_eq!(decided(&pod, &[all]).unwrap().additions, []);
 }
 
 fn config() -> Value {
@@ -394,7 +410,7 @@ fn unordered(value: &Value) -> Value {
             Value::Array(items)
         }
         Value::Object(fields) => Value::Object(fields.iter().map(|(name, value)| (name.clone(), unordered(value))).collect()),
-        other => other.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 
