@@ -1,6 +1,6 @@
 //! A bundle as it was handed in: a directory with config.json and a root file system.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,8 @@ use libcontainer::oci_spec::runtime::{Capability, Spec};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+use crate::operator::manifest_file::Elsewhere;
 
 /// An opened bundle.
 #[derive(Debug)]
@@ -21,8 +23,8 @@ pub(crate) struct Bundle {
     pub(crate) spec: Spec,
     /// Root file system, absolute, without symbolic links.
     pub(crate) rootfs: PathBuf,
-    /// When presets added something, and `config` is no longer what stands on disk: which preset gave which annotation.
-    pub(crate) presets: Option<BTreeMap<String, String>>,
+    /// When presets have to do with it, and `config` is no longer what stands on disk: which preset gave what.
+    pub(crate) presets: Option<Vec<Elsewhere>>,
 }
 
 impl Bundle {

@@ -39,24 +39,26 @@ pub(crate) fn open(args: &BundleArgs, id: &ContainerId, globals: &Globals) -> an
     preset_files::make_volumes(&additions)?;
     let merged = serde_json::to_vec(&additions.merged(&config))?;
     let bundle = bundle.with_config(merged)?;
-    let givers = additions.health.iter().map(|(annotation, given)| (annotation.clone(), presets.told(given)));
-    Ok(Bundle { presets: Some(givers.collect()), ..bundle })
+    let origins = additions.origins.iter().map(|origin| presets.elsewhere(origin)).collect();
+    Ok(Bundle { presets: Some(origins), ..bundle })
 }
 
 /// Keeps the merged config.json for all lives of a supervised container.
 pub(crate) fn keep(bundle: &Bundle, dir: &SupervisionDir) -> anyhow::Result<()> {
-    if bundle.presets.is_none() {
-        return Ok(());
+    let Some(origins) = &bundle.presets else { return Ok(()) };
+    for (file, content) in [(dir.presets(), serde_json::to_vec(origins)?), (dir.0.join(CONFIG), bundle.config.clone())] {
+        atomic_file::write(&file, &content).with_context(|| format!("write {}", file.display()))?;
     }
-    let file = dir.0.join(CONFIG);
-    atomic_file::write(&file, &bundle.config).with_context(|| format!("write {}", file.display()))
+    Ok(())
 }
 
 /// A fault in annotations, with the preset that gave the annotation if one did.
 pub(crate) fn blamed(bundle: &Bundle, fault: &Fault) -> String {
-    let givers = bundle.presets.iter().flatten();
-    let giver = givers.into_iter().find(|(annotation, _)| fault.path.starts_with(&format!("annotations[\"{annotation}\"]")));
-    giver.map_or_else(|| fault.to_string(), |(_, giver)| format!("{fault} ({giver} gives it)"))
+    let giver = bundle.presets.iter().flatten().find(|part| fault.path.starts_with(&part.path));
+    giver.map_or_else(
+        || fault.to_string(),
+        |part| format!("{fault} ({} gives it: {}: {})", part.whose, part.place, part.path_there),
+    )
 }
 
 fn kept(bundle: Bundle, id: &ContainerId, globals: &Globals) -> anyhow::Result<Bundle> {

@@ -10,11 +10,12 @@ mod container_spec;
 mod delete;
 mod describe;
 mod events;
+mod explain;
 mod get;
 mod image;
 mod log_files;
 mod logs;
-mod manifest_file;
+pub(crate) mod manifest_file;
 mod node;
 mod pod_clearing;
 mod pod_exec;
@@ -80,6 +81,7 @@ fn perform(command: OperatorCommand, globals: &Globals) -> anyhow::Result<ExitCo
         OperatorCommand::Logs(args) => return logs::logs(&args, globals),
         OperatorCommand::Events(args) => return events::events(&args, globals),
         OperatorCommand::Why(args) => return why::why(&args, globals),
+        OperatorCommand::Explain(args) => return explain::explain(&args, globals),
         OperatorCommand::Exec(args) => return pod_exec::exec(&args, globals),
         OperatorCommand::Restart(args) => return restart::restart(&args, globals),
     };

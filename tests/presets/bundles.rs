@@ -57,6 +57,10 @@ fn a_bundle_is_supervised_because_a_preset_says_so_in_every_life() {
         annotations["podpreset.admission.kubernetes.io/podpreset-health"],
         bundle.scratch.join("presets.d/10.yaml").to_str().unwrap()
     );
+    let explained = bundle.ok(&["explain", &format!("bundle/{}", bundle.id())]);
+    for field in ["annotations[\"hshim.dev/livenessProbe\"]", "process.env[FROM_PRESET]"] {
+        assert!(explained.contains(field), "{explained}");
+    }
     bundle.ok(&["delete", "--force", bundle.id()]);
     assert_eq!((bundle.status().as_str(), bundle.cgroups().len()), ("absent", 0));
 }
@@ -107,5 +111,5 @@ fn health_of_a_preset_that_a_bundle_cannot_have_is_told_with_the_preset() {
     assert!(!run(&bundle, &[]));
     let said = bundle.stderr();
     assert!(said.contains("annotations[\"hshim.dev/supervision\"].restartOwner: not supported by hshim"), "{said}");
-    assert!(said.contains("(preset health (") && said.contains("10.yaml:14: spec.supervision) gives it)"), "{said}");
+    assert!(said.contains("(preset health gives it: ") && said.contains("10.yaml:14: spec.supervision)"), "{said}");
 }

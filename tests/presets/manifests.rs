@@ -137,7 +137,10 @@ fn a_pod_that_never_heard_of_hshim_is_probed_and_restarted_by_a_preset() {
     assert!(environment.split('\0').any(|entry| entry == "DB_PORT=6379"), "{environment}");
     assert!(std::path::Path::new(&format!("/proc/{pid}/root/cache")).is_dir(), "the volume is mounted");
     let plan = node.record("website", "supervision.json").unwrap()["plan"]["containers"][0].clone();
-    assert_eq!((&plan["backoff"]["initial"]["nanos"], &plan["liveness"]["period"]["nanos"]), (&50_000_000.into(), &200_000_000.into()));
+    assert_eq!(
+        (&plan["backoff"]["initial"]["nanos"], &plan["liveness"]["period"]["nanos"]),
+        (&50_000_000.into(), &200_000_000.into())
+    );
     let shown = node.ok(&["get", "pod/website", "-o", "yaml"]);
     assert!(
         shown.contains("podpreset.admission.kubernetes.io/podpreset-health: ") && shown.contains("livenessProbe:"),

@@ -30,7 +30,7 @@ pub(crate) fn apply(args: &ApplyArgs, globals: &Globals) -> anyhow::Result<()> {
     let lock = store.lock(Access::Use)?;
     let mut pods = Vec::new();
     for (document, pod) in admitted {
-        match PreparedPod::prepare(&document.value, pod, &store)? {
+        match PreparedPod::prepare(&document, pod, &store)? {
             Ok(pod) => pods.push(pod),
             Err(faults) => complaints.add_all(&document, &faults),
         }

@@ -44,6 +44,8 @@ pub(crate) enum OperatorCommand {
     Events(EventsArgs),
     /// Say in words how a pod's containers are and why they were restarted.
     Why(OnePodArgs),
+    /// Show which preset gave which field of a pod.
+    Explain(OnePodArgs),
     /// Run a command in a container of a pod.
     #[command(name = "pod-exec", bin_name = "hshim exec", hide = true)]
     Exec(PodExecArgs),

@@ -8,12 +8,12 @@ use anyhow::Context;
 
 use super::check::admit_all;
 use super::cli::{PresetCommand, PresetMergeArgs, PresetTestArgs};
+use super::explain;
 use super::manifest_file::{self, Complaints, Document};
 use super::pod_object;
 use super::preset_files::{self, PresetFiles};
 use crate::atomic_file;
 use crate::cli::Globals;
-use crate::table::Table;
 use crate::verbs::print;
 
 /// Performs `preset …`.
@@ -44,11 +44,7 @@ fn origins(document: &Document) -> String {
     if document.elsewhere().is_empty() {
         return "# No preset adds anything.\n".to_owned();
     }
-    let mut table = Table::new(&["# FIELD", "SOURCE", "PLACE"]);
-    for part in document.elsewhere() {
-        table.row([format!("# {}", part.path), part.whose.clone(), format!("{}: {}", part.place, part.path_there)]);
-    }
-    table.to_string()
+    explain::table(["# FIELD", "SOURCE", "PLACE"], "# ", document.elsewhere())
 }
 
 /// Prints what is added; with `--write` the bundle has it then.

@@ -34,17 +34,18 @@ pub(crate) struct PresetFiles {
 }
 
 impl PresetFiles {
-    /// Reads the directory, which need not exist, and further files.
+    /// Reads the directory, which need not exist, and further files. What is written down about them outlives the working directory.
     pub(crate) fn load(dir: &Path, files: &[PathBuf]) -> anyhow::Result<Self> {
         let mut documents = Vec::new();
-        for path in files_of(dir)? {
+        for path in files_of(&absolute(dir)?)? {
             let name = path.display().to_string();
             let file = File::open(&path).with_context(|| format!("open {name}"))?;
             require_own(&path, &file.metadata().with_context(|| format!("look at {name}"))?)?;
             documents.extend(manifest_file::read_from(file, &name)?);
         }
         if !files.is_empty() {
-            documents.extend(manifest_file::read_all(files)?);
+            let files: Vec<PathBuf> = files.iter().map(|file| absolute(file)).collect::<anyhow::Result<_>>()?;
+            documents.extend(manifest_file::read_all(&files)?);
         }
         Self::of(documents)
     }
@@ -143,7 +144,7 @@ impl PresetFiles {
     }
 
     /// `preset NAME (FILE:LINE: path)`.
-    pub(crate) fn told(&self, given: &Given) -> String {
+    fn told(&self, given: &Given) -> String {
         let name = self.presets.get(given.preset).map(|preset| preset.name.as_str()).unwrap_or_default();
         let place = self.documents.get(given.preset).map(|document| document.place(&given.path)).unwrap_or_default();
         format!("preset {name} ({place}: {})", given.path)
@@ -174,7 +175,8 @@ impl PresetFiles {
         format!("{file}: conflict over {}{container}: {preset} and {other} say different things", conflict.thing)
     }
 
-    fn elsewhere(&self, origin: &Origin) -> Elsewhere {
+    /// An origin in words.
+    pub(crate) fn elsewhere(&self, origin: &Origin) -> Elsewhere {
         let Origin { path, from } = origin;
         let name = self.presets.get(from.preset).map(|preset| preset.name.as_str()).unwrap_or_default();
         let place = self.documents.get(from.preset).map(|document| document.place(&from.path)).unwrap_or_default();
@@ -198,6 +200,14 @@ fn duplicate(name: &str, place: &str) -> Fault {
         value: Some(format!("{name:?}")),
         detail: format!("{place} has it already"),
     }
+}
+
+/// `-` is standard input.
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    if path == Path::new("-") {
+        return Ok(path.to_owned());
+    }
+    std::path::absolute(path).with_context(|| format!("find {}", path.display()))
 }
 
 /// Sorted by their names. Hidden files and those with other endings are none.

@@ -8,6 +8,7 @@
 //!   bundles/ID/               supervision directory of a supervised bundle
 //!     supervision.json        record::Supervision, written before the shim starts
 //!     manifest.json           the pod as applied (pods only)
+//!     presets.json            which preset gave which field (where presets gave any)
 //!     config.json             the bundle's with what presets add (bundles with presets only)
 //!     shim.json               record::ShimIdentity, written by the shim
 //!     status.json             record::StatusFile, replaced on change
@@ -101,6 +102,8 @@ files! {
     supervision = "supervision.json";
     /// The pod as applied, with its defaults.
     manifest = "manifest.json";
+    /// Which preset gave which field; there only if one gave any.
+    presets = "presets.json";
     /// [`crate::record::ShimIdentity`].
     shim = "shim.json";
     /// [`crate::record::StatusFile`].

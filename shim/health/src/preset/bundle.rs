@@ -8,7 +8,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::merging::{Given, Merge, Own, OwnMount, Place, Target, TargetContainer, TargetKind, text};
+use super::merging::{Addition, Given, Merge, Own, OwnMount, Place, Target, TargetContainer, TargetKind, text};
+use super::pod::Origin;
 use super::{APPLIED, HealthField, PodPreset, items};
 use crate::admission::{Volume, VolumeSource};
 use crate::annotation::PREFIX;
@@ -37,8 +38,8 @@ pub struct BundleAdditions {
     pub mounts: Vec<Value>,
     /// What is mounted there, and where the preset names it.
     pub volumes: Vec<(Volume, Given)>,
-    /// Which preset gave an annotation of health.
-    pub health: BTreeMap<String, Given>,
+    /// Which preset gave what, by its place in `config.json`; variables and mounts by their names there.
+    pub origins: Vec<Origin>,
 }
 
 /// Whether it is the pause container of a pod, which is never touched.
@@ -155,6 +156,7 @@ pub fn additions(merge: &Merge, presets: &[PodPreset], sources: &[String]) -> Re
     let mut unfit = Vec::new();
     for addition in &merge.additions {
         let Some(preset) = presets.get(addition.from.preset) else { continue };
+        added.origins.extend(path(addition).map(|path| Origin { path, from: addition.from.clone() }));
         match addition.place {
             Place::Env(_) => {
                 added.env.push(format!("{}={}", text(&addition.value, "name"), text(&addition.value, "value")));
@@ -169,7 +171,6 @@ pub fn additions(merge: &Merge, presets: &[PodPreset], sources: &[String]) -> Re
             Place::ContainerField(_, field) | Place::PodField(field) | Place::Annotation(_, field) => {
                 let key = format!("{PREFIX}{}", field.name());
                 let text = addition.value.as_str().map_or_else(|| addition.value.to_string(), str::to_owned);
-                added.health.insert(key.clone(), addition.from.clone());
                 added.annotations.insert(key, text);
             }
             // A bundle has only what is mounted; envFrom is refused with everything that hshim has not.
@@ -179,6 +180,18 @@ pub fn additions(merge: &Merge, presets: &[PodPreset], sources: &[String]) -> Re
     let applied = merge.applied.iter().filter_map(|index| Some((presets.get(*index)?, sources.get(*index)?)));
     added.annotations.extend(applied.map(|(preset, source)| (format!("{APPLIED}{}", preset.name), source.clone())));
     if unfit.is_empty() { Ok(added) } else { Err(unfit) }
+}
+
+/// Where it is added.
+fn path(addition: &Addition) -> Option<String> {
+    match addition.place {
+        Place::Env(_) => Some(format!("process.env[{}]", text(&addition.value, "name"))),
+        Place::VolumeMount(_) => Some(format!("mounts[{}]", text(&addition.value, "mountPath"))),
+        Place::ContainerField(_, field) | Place::PodField(field) | Place::Annotation(_, field) => {
+            Some(format!("annotations[\"{PREFIX}{}\"]", field.name()))
+        }
+        Place::Volume | Place::EnvFrom(_) => None,
+    }
 }
 
 fn volume_place(preset: &PodPreset, volume: &Volume, index: usize) -> Given {
