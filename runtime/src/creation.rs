@@ -16,7 +16,7 @@ use nix::sys::wait::waitpid;
 
 use crate::atomic_file;
 use crate::bundle::Bundle;
-use crate::cgroup::birth::{self, Birth};
+use crate::cgroup::birth::{self, Birth, Born};
 use crate::cgroup::membership::Membership;
 use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{BundleArgs, Globals};
@@ -141,7 +141,8 @@ impl Creation {
         }
         working_directory::make(&builder.spec, &self.bundle.rootfs)?;
         log::debug!("create {}: bundle {}, cgroup {}", self.id, self.bundle.dir.display(), builder.cgroup_path.display());
-        let (pid, membership) = make_init(&cgroup, builder, executor)?;
+        let (born, membership) = make_init(&cgroup, builder, executor)?;
+        let pid = born.init;
         drop(placeholder);
         // It waits for `start`, and is this process' child: its id is nobody else's.
         let init = sys::pidfd_open(pid).context("open the init process")?;
@@ -189,17 +190,13 @@ impl Creation {
 }
 
 /// Makes the init process in its cgroup; it is a child of this process, which may have to be there as well.
-fn make_init(
-    cgroup: &Cgroup,
-    builder: InitBuilder<'_>,
-    executor: InitExecutor,
-) -> anyhow::Result<(i32, Option<Membership>)> {
+fn make_init(cgroup: &Cgroup, builder: InitBuilder<'_>, executor: InitExecutor) -> anyhow::Result<(Born, Option<Membership>)> {
     if !hooks::run_before_init(&builder.spec) {
         match cgroup.fork_inside()? {
             Some(Birth::Maker(report)) => report.end(builder.build_for_parent(executor)),
             Some(Birth::Parent(maker)) => {
-                if let Some(init) = maker.init()? {
-                    return Ok((init, None));
+                if let Some(born) = maker.init()? {
+                    return Ok((born, None));
                 }
                 log::debug!("{}: whoever is born in the cgroup is killed: init is moved there", builder.id);
             }
@@ -207,7 +204,7 @@ fn make_init(
         }
     }
     let membership = cgroup.join_what_libcontainer_leaves_out()?;
-    Ok((builder.build(executor)?, Some(membership)))
+    Ok((Born::alone(builder.build(executor)?), Some(membership)))
 }
 
 fn has_own_pid_namespace(spec: &Spec) -> bool {
