@@ -156,7 +156,9 @@ impl Creation {
         limits.write_before_start(&cgroup)?;
         state.init = Some(ProcessIdentity::of(pid).with_context(|| format!("identify the init process {pid}"))?);
         state.store(&self.dir)?;
-        membership.map(Membership::keep);
+        if let Some(membership) = membership {
+            membership.keep();
+        }
         Ok(pid)
     }
 
