@@ -29,6 +29,7 @@ use libcontainer::utils;
 use crate::container_id::ContainerId;
 use crate::init_executor::InitExecutor;
 use crate::logging::Causes;
+use crate::rootless;
 use crate::spec_normalise;
 
 /// What is needed to make an init process.
@@ -112,7 +113,11 @@ pub(crate) fn hook_state(id: &str, oci_version: &str, bundle: &Path, annotations
 /// Takes from this process what the container would inherit of its caller: libcontainer sets groups and a file mode mask only when the
 /// specification names them.
 fn forget_the_caller() -> anyhow::Result<()> {
-    nix::unistd::setgroups(&[]).context("drop the caller's groups")?;
+    match nix::unistd::setgroups(&[]) {
+        // A user namespace without setgroups: nobody in it can drop a group, or take one.
+        Err(nix::errno::Errno::EPERM) if rootless::in_user_namespace() => {}
+        done => done.context("drop the caller's groups")?,
+    }
     nix::sys::stat::umask(spec_normalise::UMASK);
     Ok(())
 }

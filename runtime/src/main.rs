@@ -33,6 +33,9 @@ mod preserved_fds;
 mod quantity;
 mod rlimit;
 mod rootfs_dev;
+mod rootless;
+mod rootless_cgroup;
+mod rootless_mapping;
 mod sealed_executable;
 mod seccomp;
 mod session_keyring;
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
     // A caller that ignores it would take the exit codes of our children away.
     sys::default_signals(libc::SIGCHLD..=libc::SIGCHLD);
+    rootless::remember_owner();
     let sealed = sealed_executable::seal(&args);
     let resolved = grammar::resolve(args);
     let cli = match Cli::try_parse_from(&resolved.args) {

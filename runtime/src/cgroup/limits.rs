@@ -19,6 +19,7 @@ use super::dbus::Value;
 use super::device_rules::{self, Verdicts};
 use super::setting::{self, Setting};
 use super::systemd::{self, Placeholder, Wishes};
+use super::resources::Version;
 use super::{Cgroup, HierarchyKind, device_program, resources};
 use crate::atomic_file;
 
@@ -36,6 +37,19 @@ impl Limits {
     pub(crate) fn of_new(resources: &LinuxResources, cgroup: &Cgroup) -> anyhow::Result<Self> {
         let written = resources.devices().as_deref().unwrap_or_default();
         Ok(Self { devices: Some(device_rules::rules(written)?), ..Self::of_update(resources, cgroup)? })
+    }
+
+    /// Of a container without a cgroup: none. Device rules are not there to protect from who could not make a device anyway.
+    pub(crate) fn of_absent(resources: &LinuxResources) -> anyhow::Result<Self> {
+        let asked = resources::plan(resources, &|_controller| Some(Version::V2))?;
+        let fields: Vec<&str> = asked.iter().map(|setting| setting.field.as_str()).collect();
+        anyhow::ensure!(
+            fields.is_empty(),
+            "{}: a limit needs a cgroup, and this user may not write the cgroup file system: name a cgroup in linux.cgroupsPath that was \
+             handed over to the user, or run hshim as root",
+            fields.join(", ")
+        );
+        Ok(Self::default())
     }
 
     /// Of an update; device rules only if there are some.
