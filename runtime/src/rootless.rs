@@ -176,7 +176,9 @@ fn make_root(root: &Path) -> anyhow::Result<()> {
         .mode(0o700)
         .create(root)
         .and_then(|()| fs::set_permissions(root, Permissions::from_mode(ROOT_MODE)))
-        .with_context(|| format!("create {}: set XDG_RUNTIME_DIR to a directory of your own, or choose one with --root", root.display()))
+        .with_context(|| {
+            format!("create {}: set XDG_RUNTIME_DIR to a directory of your own, or choose one with --root", root.display())
+        })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod conmon;
 mod containerd;
 mod podman;
+mod podman_rootless;
 
 use std::path::PathBuf;
 

@@ -74,8 +74,13 @@ impl Delegated {
     fn to_user(name: &str) -> Self {
         let dir = Path::new("/sys/fs/cgroup/hshim-tests").join(name);
         fs::create_dir_all(dir.join("session")).unwrap();
-        for path in [dir.clone(), dir.join("cgroup.procs"), dir.join("cgroup.subtree_control"), dir.join("session"), dir.join("session/cgroup.procs")]
-        {
+        for path in [
+            dir.clone(),
+            dir.join("cgroup.procs"),
+            dir.join("cgroup.subtree_control"),
+            dir.join("session"),
+            dir.join("session/cgroup.procs"),
+        ] {
             std::os::unix::fs::chown(&path, Some(5), Some(60)).unwrap();
         }
         Self(dir)

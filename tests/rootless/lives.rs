@@ -50,7 +50,9 @@ fn the_state_is_below_the_users_runtime_directory() {
 #[test]
 fn root_of_the_container_is_the_user_outside() {
     needs_user!();
-    let bundle = UsersBundle::new("id -u; cat /proc/self/uid_map; echo made >/made; cat /etc/mine; chown 7 /made 2>/dev/null || echo refused");
+    let bundle = UsersBundle::new(
+        "id -u; cat /proc/self/uid_map; echo made >/made; cat /etc/mine; chown 7 /made 2>/dev/null || echo refused",
+    );
     fs::write(bundle.dir().join("rootfs/etc/mine"), "root's\n").unwrap();
     fs::set_permissions(bundle.dir().join("rootfs/etc/mine"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let (out, code) = bundle.run();
@@ -63,7 +65,9 @@ fn root_of_the_container_is_the_user_outside() {
 #[test]
 fn devices_are_the_machines_own_and_no_other_can_be_made() {
     needs_user!();
-    let mut bundle = UsersBundle::new("head -c 3 /dev/zero | wc -c; echo x >/dev/null && echo null; mknod /dev/mem c 1 1 2>/dev/null || echo refused");
+    let mut bundle = UsersBundle::new(
+        "head -c 3 /dev/zero | wc -c; echo x >/dev/null && echo null; mknod /dev/mem c 1 1 2>/dev/null || echo refused",
+    );
     bundle.edit(|config| {
         for set in ["bounding", "effective", "permitted"] {
             config["process"]["capabilities"][set] = json!(["CAP_MKNOD"]);
@@ -75,7 +79,9 @@ fn devices_are_the_machines_own_and_no_other_can_be_made() {
 #[test]
 fn paths_are_masked_and_read_only() {
     needs_user!();
-    let bundle = UsersBundle::new("wc -c </proc/keys; echo 1 >/proc/sys/kernel/printk 2>/dev/null || echo refused; ls /sys/firmware | wc -l");
+    let bundle = UsersBundle::new(
+        "wc -c </proc/keys; echo 1 >/proc/sys/kernel/printk 2>/dev/null || echo refused; ls /sys/firmware | wc -l",
+    );
     assert_eq!(bundle.run(), ("0\nrefused\n0\n".to_owned(), Some(0)));
 }
 
@@ -84,7 +90,8 @@ fn an_exec_is_in_the_user_namespace_with_the_containers_powers() {
     needs_user!();
     let bundle = UsersBundle::new("sleep 1000");
     bundle.start();
-    let inside = bundle.ok(&["exec", bundle.id(), "sh", "-c", "id -u; readlink /proc/self/ns/user; grep CapEff /proc/self/status; pwd"]);
+    let inside =
+        bundle.ok(&["exec", bundle.id(), "sh", "-c", "id -u; readlink /proc/self/ns/user; grep CapEff /proc/self/status; pwd"]);
     let lines: Vec<&str> = inside.lines().collect();
     let theirs = fs::read_link(format!("/proc/{}/ns/user", bundle.pid())).unwrap();
     assert_eq!(lines, ["0", theirs.to_str().unwrap(), "CapEff:\t0000000020000420", "/"]);
@@ -120,9 +127,7 @@ fn the_loopback_interface_of_a_network_of_its_own_is_up() {
 fn hooks_run_and_a_failing_one_leaves_nothing() {
     needs_user!();
     let mut bundle = UsersBundle::new("true");
-    let note = |name: &str| {
-        json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("cat >{}", bundle.scratch.join("own").join(name).display())]}])
-    };
+    let note = |name: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("cat >{}", bundle.scratch.join("own").join(name).display())]}]);
     let hooks = json!({"createRuntime": note("created"), "poststart": note("started"), "poststop": note("stopped")});
     bundle.edit(|config| config["hooks"] = hooks);
     assert_eq!(bundle.run().1, Some(0));
@@ -153,6 +158,23 @@ fn a_second_container_joins_the_user_namespace_of_the_first() {
     });
     let theirs = fs::read_link(&path).unwrap();
     assert_eq!(second.run(), (format!("{}\n", theirs.display()), Some(0)));
+}
+
+#[test]
+fn root_of_a_user_namespace_is_served_like_root() {
+    needs_user!();
+    let mut bundle = UsersBundle::new("id -u; exit 4");
+    bundle.edit(|config| {
+        let linux = config["linux"].as_object_mut().unwrap();
+        linux.retain(|key, _value| key != "uidMappings" && key != "gidMappings");
+        linux["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "user");
+    });
+    // As a podman without privileges does it.
+    let run = bundle.command(&["run", bundle.id()]);
+    let run: Vec<&str> = run.get_args().map(|arg| arg.to_str().unwrap()).skip_while(|arg| *arg != "--").skip(1).collect();
+    let output = bundle.shell("unshare", &[&["--user", "--map-root-user", "--mount"], &run[..]].concat()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((String::from_utf8_lossy(&output.stdout).as_ref(), output.status.code()), ("0\n", Some(4)), "{said}");
 }
 
 #[test]

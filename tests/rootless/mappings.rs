@@ -3,8 +3,8 @@
 use hshim_tests::programs;
 use serde_json::json;
 
-use crate::{needs_user, only_for_hshim};
 use crate::stage::{RANGE, UsersBundle};
+use crate::{needs_user, only_for_hshim};
 
 macro_rules! needs_programs {
     () => {

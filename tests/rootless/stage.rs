@@ -78,8 +78,7 @@ impl UsersBundle {
         fs::set_permissions(scratch.join("xdg"), fs::Permissions::from_mode(0o700)).unwrap();
         rootfs::make(&scratch.join("bundle/rootfs"));
         let program = place_program(&scratch);
-        let mut bundle =
-            Self { scratch, config: Value::Null, program, globals: Vec::new(), has_range: false, inside: None };
+        let mut bundle = Self { scratch, config: Value::Null, program, globals: Vec::new(), has_range: false, inside: None };
         bundle.give();
         bundle.ok(&["spec", "--rootless"]);
         bundle.config = serde_json::from_slice(&fs::read(bundle.dir().join("config.json")).unwrap()).unwrap();
@@ -129,7 +128,8 @@ impl UsersBundle {
         let mut command = as_user(command);
         if self.has_range {
             let script = r#"mount --bind "$0/subuid" /etc/subuid && mount --bind "$0/subgid" /etc/subgid && exec "$@""#;
-            command = wrapped(&["unshare", "--mount", "--propagation", "private", "sh", "-c", script], self.scratch.path(), &command);
+            command =
+                wrapped(&["unshare", "--mount", "--propagation", "private", "sh", "-c", script], self.scratch.path(), &command);
         }
         if let Some(cgroup) = &self.inside {
             command = wrapped(&["sh", "-c", r#"echo $$ >"$0/cgroup.procs" && exec "$@""#], cgroup, &command);

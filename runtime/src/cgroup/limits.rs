@@ -17,9 +17,9 @@ use libcontainer::oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
 
 use super::dbus::Value;
 use super::device_rules::{self, Verdicts};
+use super::resources::Version;
 use super::setting::{self, Setting};
 use super::systemd::{self, Placeholder, Wishes};
-use super::resources::Version;
 use super::{Cgroup, HierarchyKind, device_program, resources};
 use crate::atomic_file;
 use crate::rootless;
