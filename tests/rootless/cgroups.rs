@@ -74,6 +74,11 @@ impl Delegated {
     fn to_user(name: &str) -> Self {
         let dir = Path::new("/sys/fs/cgroup/hshim-tests").join(name);
         fs::create_dir_all(dir.join("session")).unwrap();
+        for above in [Path::new("/sys/fs/cgroup"), Path::new("/sys/fs/cgroup/hshim-tests")] {
+            if has_processes_controller() {
+                fs::write(above.join("cgroup.subtree_control"), "+pids").unwrap();
+            }
+        }
         for path in [
             dir.clone(),
             dir.join("cgroup.procs"),
@@ -85,6 +90,11 @@ impl Delegated {
         }
         Self(dir)
     }
+}
+
+fn has_processes_controller() -> bool {
+    let all = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    all.split_whitespace().any(|name| name == "pids")
 }
 
 impl Drop for Delegated {
@@ -104,7 +114,12 @@ fn a_cgroup_that_was_handed_over_is_used() {
     let mut bundle = UsersBundle::new("sleep 1000");
     let delegated = Delegated::to_user(bundle.id());
     let path = format!("/hshim-tests/{}/c", bundle.id());
-    bundle.edit(|config| config["linux"]["cgroupsPath"] = json!(path));
+    bundle.edit(|config| {
+        config["linux"]["cgroupsPath"] = json!(path);
+        if has_processes_controller() {
+            config["linux"]["resources"] = json!({"pids": {"limit": 20}});
+        }
+    });
     // From outside of it no process can be moved there.
     if programs::judges_hshim() {
         let said = bundle.refused(&["run", bundle.id()]);
@@ -114,6 +129,11 @@ fn a_cgroup_that_was_handed_over_is_used() {
     bundle.start();
     let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", bundle.pid())).unwrap();
     assert!(cgroup.lines().any(|line| line == format!("0::{path}")), "{cgroup}");
+    if has_processes_controller() {
+        assert_eq!(fs::read_to_string(delegated.0.join("c/pids.max")).unwrap(), "20\n");
+        bundle.ok(&["update", "--pids-limit", "30", bundle.id()]);
+        assert_eq!(fs::read_to_string(delegated.0.join("c/pids.max")).unwrap(), "30\n");
+    }
     bundle.ok(&["pause", bundle.id()]);
     assert_eq!(bundle.status(), "paused");
     bundle.ok(&["resume", bundle.id()]);

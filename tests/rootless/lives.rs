@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hshim_tests::wait;
 use serde_json::json;
@@ -199,19 +199,26 @@ fn a_create_that_is_killed_at_any_point_leaves_what_delete_clears() {
     needs_user!();
     only_for_hshim!("runc 1.1 leaves processes behind");
     let bundle = UsersBundle::new("sleep 1000");
-    let mut seen = 0;
-    for point in 0..30_u64 {
-        let mut create = bundle.command(&["create", bundle.id()]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // A point in time is what is wanted here, not a condition.
-        std::thread::sleep(Duration::from_micros(point * 7919 % 150_000));
+    let begin = || bundle.command(&["create", bundle.id()]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    assert!(begin().wait().unwrap().success());
+    let whole = u64::try_from(began.elapsed().as_micros()).unwrap();
+    bundle.ok(&["delete", "--force", bundle.id()]);
+    let (mut directories, mut processes) = (0, 0);
+    for point in 0..40_u64 {
+        let mut create = begin();
+        // A point in time is what is wanted here, not a condition: all over the time that a create takes, in uneven steps.
+        std::thread::sleep(Duration::from_micros(point * 7919 % whole));
         create.kill().unwrap();
         create.wait().unwrap();
-        seen += usize::from(bundle.scratch.join("xdg/hshim/containers").join(bundle.id()).exists());
+        directories += usize::from(bundle.scratch.join("xdg/hshim/containers").join(bundle.id()).exists());
+        processes += usize::from(!processes_of(&bundle).is_empty());
         bundle.ok(&["delete", "--force", bundle.id()]);
         wait::until("nothing is left", || processes_of(&bundle).is_empty());
         assert!(!bundle.scratch.join("xdg/hshim/containers").join(bundle.id()).exists());
     }
-    assert!(seen > 0, "no create had come so far as to leave something");
+    println!("40 kills left {directories} directories and {processes} times processes");
+    assert!(directories > 0 && processes > 0, "no create had come so far as to leave something");
 }
 
 /// Processes that were started for this bundle, by their command line or root directory.
