@@ -22,13 +22,12 @@ use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::process::args::{ContainerArgs, ContainerType};
 use libcontainer::process::channel::ChannelError;
 use libcontainer::process::container_main_process::{ProcessError, container_main_process};
-use libcontainer::syscall::syscall::{SyscallType, create_syscall};
-use libcontainer::user_ns::UserNamespaceConfig;
-use libcontainer::utils;
+use libcontainer::syscall::syscall::SyscallType;
 
 use crate::container_id::ContainerId;
 use crate::init_executor::InitExecutor;
 use crate::logging::Causes;
+use crate::map_program;
 use crate::rootless;
 use crate::spec_normalise;
 
@@ -59,9 +58,7 @@ pub(crate) struct InitBuilder<'a> {
 impl InitBuilder<'_> {
     /// Makes the init process, which then waits for [`start`]. Returns its process id; it is a child of this process.
     pub(crate) fn build(self, executor: InitExecutor) -> anyhow::Result<i32> {
-        let syscall = create_syscall();
-        utils::validate_spec_for_new_user_ns(&self.spec, &*syscall).context("user namespace")?;
-        let user_ns_config = UserNamespaceConfig::new(&self.spec).context("user namespace")?;
+        let (user_ns_config, _programs) = map_program::user_namespace(&self.spec, self.dir)?;
         let notify_listener = NotifyListener::new(&self.dir.join(NOTIFY_FILE)).context("make the start socket")?;
         set_oom_score_adj(self.oom_score_adj)?;
         forget_the_caller()?;

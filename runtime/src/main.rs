@@ -27,6 +27,7 @@ mod late_mounts;
 mod libcontainer_builder;
 mod logging;
 mod loopback;
+mod map_program;
 mod mount_targets;
 mod operator;
 mod preserved_fds;
@@ -72,6 +73,9 @@ const EXEC_FAILURE: u8 = 255;
 
 fn main() -> ExitCode {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if let Some(done) = map_program::perform(&args) {
+        return done;
+    }
     // A caller that ignores it would take the exit codes of our children away.
     sys::default_signals(libc::SIGCHLD..=libc::SIGCHLD);
     rootless::remember_owner();
