@@ -43,9 +43,9 @@ fn bring_up_in_child(init: BorrowedFd<'_>) -> anyhow::Result<()> {
             Err(error) => std::process::exit(error.raw_os_error().unwrap_or(libc::EIO)),
         }
     };
-    match waitpid(child, None).context("wait for the child in the container's network namespace")? {
-        WaitStatus::Exited(_, 0) => Ok(()),
-        WaitStatus::Exited(_, errno) => Err(nix::Error::from_raw(errno)).context("bring up the loopback interface"),
-        other => anyhow::bail!("bring up the loopback interface: its child ended as {other:?}"),
+    let ended = waitpid(child, None).context("wait for the child in the container's network namespace")?;
+    if let WaitStatus::Exited(_, errno) = ended {
+        return if errno == 0 { Ok(()) } else { Err(nix::Error::from_raw(errno)).context("bring up the loopback interface") };
     }
+    anyhow::bail!("bring up the loopback interface: the child that does it ended as {ended:?}")
 }
