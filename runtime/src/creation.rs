@@ -13,20 +13,22 @@ use jiff::Timestamp;
 use libcontainer::oci_spec::runtime::{LinuxNamespaceType, Spec};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
-use nix::unistd::Pid;
 
 use crate::atomic_file;
 use crate::bundle::Bundle;
+use crate::cgroup::birth::{self, Birth};
+use crate::cgroup::membership::Membership;
 use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{BundleArgs, Globals};
 use crate::console;
 use crate::container_id::ContainerId;
 use crate::container_lock::ContainerLock;
 use crate::container_view;
+use crate::hooks;
 use crate::identity;
 use crate::init_executor::{InitExecutor, StartHooks};
 use crate::init_process::ProcessIdentity;
-use crate::libcontainer_builder::{InitBuilder, hook_state};
+use crate::libcontainer_builder::{InitBuilder, Parent, hook_state};
 use crate::loopback;
 use crate::rlimit;
 use crate::rootless;
@@ -122,7 +124,6 @@ impl Creation {
         // The same filter as of every further process, where it is for hshim to load.
         let filter = seccomp.and(identity.seccomp);
         let placeholder = limits.create_cgroup(&cgroup, self.id.as_str())?;
-        let membership = cgroup.join_what_libcontainer_leaves_out()?;
         let process = self.bundle.spec.process().as_ref();
         let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
         let hooks = self.take_start_hooks(&mut spec);
@@ -133,7 +134,8 @@ impl Creation {
             bundle: &self.bundle.dir,
             rootfs: &self.bundle.rootfs,
             spec,
-            cgroup_path: &cgroup_path,
+            cgroup_path,
+            parent: Parent::Here,
             oom_score_adj: process.and_then(|process| process.oom_score_adj()),
             console,
             preserve_fds: args.preserve_fds,
@@ -143,8 +145,8 @@ impl Creation {
             session_keyring::join(self.id.as_str())?;
         }
         working_directory::make(&builder.spec, &self.bundle.rootfs)?;
-        log::debug!("create {}: bundle {}, cgroup {}", self.id, self.bundle.dir.display(), cgroup_path.display());
-        let pid = builder.build(executor)?;
+        log::debug!("create {}: bundle {}, cgroup {}", self.id, self.bundle.dir.display(), builder.cgroup_path.display());
+        let (pid, membership) = make_init(&cgroup, builder, executor)?;
         rootless_cgroup::require_member(&cgroup, pid)?;
         drop(placeholder);
         // It waits for `start`, and is this process' child: its id is nobody else's.
@@ -159,7 +161,7 @@ impl Creation {
         limits.write_before_start(&cgroup)?;
         state.init = Some(ProcessIdentity::of(pid).with_context(|| format!("identify the init process {pid}"))?);
         state.store(&self.dir)?;
-        membership.keep();
+        membership.map(Membership::keep);
         Ok(pid)
     }
 
@@ -192,6 +194,28 @@ impl Creation {
     }
 }
 
+/// Makes the init process in its cgroup; it is a child of this process, which may have to be there as well.
+fn make_init(
+    cgroup: &Cgroup,
+    builder: InitBuilder<'_>,
+    executor: InitExecutor,
+) -> anyhow::Result<(i32, Option<Membership>)> {
+    if !hooks::run_before_init(&builder.spec) {
+        match cgroup.fork_inside()? {
+            Some(Birth::Maker(report)) => report.end(builder.build_for_parent(executor)),
+            Some(Birth::Parent(maker)) => {
+                if let Some(init) = maker.init()? {
+                    return Ok((init, None));
+                }
+                log::debug!("{}: whoever is born in the cgroup is killed: init is moved there", builder.id);
+            }
+            None => {}
+        }
+    }
+    let membership = cgroup.join_what_libcontainer_leaves_out()?;
+    Ok((builder.build(executor)?, Some(membership)))
+}
+
 fn has_own_pid_namespace(spec: &Spec) -> bool {
     let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
     namespaces.is_some_and(|all| all.iter().any(|ns| ns.typ() == LinuxNamespaceType::Pid && ns.path().is_none()))
@@ -210,9 +234,7 @@ fn refuse_strangers(cgroup: &Cgroup, path: &Path) -> anyhow::Result<()> {
 
 /// Ends what a failed create has cloned (they wait for messages that nobody will send), and removes the cgroups.
 fn undo_processes(cgroup: &Cgroup) {
-    let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-    for child in children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw) {
-        // Our own children, not reaped yet: their ids cannot belong to anybody else.
+    for child in birth::children() {
         if kill(child, Signal::SIGKILL).is_ok() {
             waitpid(child, None).ok();
         }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use libcontainer::container::ContainerStatus;
 use libcontainer::hooks::run_hooks;
+use libcontainer::oci_spec::runtime::{Hook, Spec};
 
 use crate::container::Container;
 use crate::libcontainer_builder::hook_state;
@@ -24,6 +25,13 @@ impl fmt::Display for Stage {
             Self::Poststop => "poststop",
         })
     }
+}
+
+/// Whether libcontainer has hooks to run while it makes init, in the runtime's namespaces and cgroup.
+pub(crate) fn run_before_init(spec: &Spec) -> bool {
+    let some = |hooks: &Option<Vec<Hook>>| hooks.as_ref().is_some_and(|hooks| !hooks.is_empty());
+    #[allow(deprecated, reason = "prestart is, and still has to be run")]
+    spec.hooks().as_ref().is_some_and(|hooks| some(hooks.prestart()) || some(hooks.create_runtime()))
 }
 
 /// Runs the hooks after a start, up to the first that fails: the specification wants the container ended then.

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::Context;
@@ -24,6 +24,7 @@ use libcontainer::process::channel::ChannelError;
 use libcontainer::process::container_main_process::{ProcessError, container_main_process};
 use libcontainer::syscall::syscall::SyscallType;
 
+use crate::cgroup::birth;
 use crate::container_id::ContainerId;
 use crate::init_executor::InitExecutor;
 use crate::logging::Causes;
@@ -43,8 +44,10 @@ pub(crate) struct InitBuilder<'a> {
     pub(crate) rootfs: &'a Path,
     /// In its normal form.
     pub(crate) spec: Spec,
-    /// From the root of each hierarchy.
-    pub(crate) cgroup_path: &'a Path,
+    /// From the root of each hierarchy; libcontainer moves what it clones there.
+    pub(crate) cgroup_path: PathBuf,
+    /// Whose child init is.
+    pub(crate) parent: Parent,
     /// `oom_score_adj` of the process.
     pub(crate) oom_score_adj: Option<i32>,
     /// Receives the master side of the terminal.
@@ -55,8 +58,17 @@ pub(crate) struct InitBuilder<'a> {
     pub(crate) no_pivot: bool,
 }
 
+/// The parent of an init process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parent {
+    /// This process.
+    Here,
+    /// The parent of this process.
+    Above,
+}
+
 impl InitBuilder<'_> {
-    /// Makes the init process, which then waits for [`start`]. Returns its process id; it is a child of this process.
+    /// Makes the init process, which then waits for [`start`]. Returns its process id.
     pub(crate) fn build(self, executor: InitExecutor) -> anyhow::Result<i32> {
         let (user_ns_config, _programs) = map_program::user_namespace(&self.spec, self.dir)?;
         let notify_listener = NotifyListener::new(&self.dir.join(NOTIFY_FILE)).context("make the start socket")?;
@@ -75,7 +87,7 @@ impl InitBuilder<'_> {
             container: Some(Container { state, root: self.dir.to_owned() }),
             user_ns_config,
             cgroup_config: CgroupConfig {
-                cgroup_path: self.cgroup_path.to_owned(),
+                cgroup_path: self.cgroup_path,
                 systemd_cgroup: false,
                 container_name: self.id.to_string(),
             },
@@ -85,12 +97,19 @@ impl InitBuilder<'_> {
             stdin: None,
             stdout: None,
             stderr: None,
-            as_sibling: false,
+            as_sibling: self.parent == Parent::Above,
             pid_file: None,
             spec: Rc::new(self.spec),
         };
         let causes = Causes::note()?;
         container_main_process(&args).map(|pid| pid.as_raw()).map_err(|error| anyhow::anyhow!(reason(&error, causes.first())))
+    }
+}
+
+impl InitBuilder<'_> {
+    /// The same in a process that is in the cgroup already, for its parent.
+    pub(crate) fn build_for_parent(self, executor: InitExecutor) -> anyhow::Result<i32> {
+        Self { cgroup_path: birth::decoy(self.dir)?, parent: Parent::Above, ..self }.build(executor)
     }
 }
 

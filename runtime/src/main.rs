@@ -58,11 +58,15 @@ mod working_directory;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
 
 use cli::{Cli, Command, OciCommand};
 use grammar::World;
+
+/// For a process that lives milliseconds: musl's own asks the kernel for a mapping for every few objects, and gives it back.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 /// Wrong usage of an OCI verb, as runc; and every error of a verb that has no other code.
 const FAILURE: u8 = 1;
@@ -80,8 +84,9 @@ fn main() -> ExitCode {
     sys::default_signals(libc::SIGCHLD..=libc::SIGCHLD);
     rootless::remember_owner();
     let sealed = sealed_executable::seal(&args);
-    let resolved = grammar::resolve(args);
-    let cli = match Cli::try_parse_from(&resolved.args) {
+    let mut command = Cli::command();
+    let resolved = grammar::resolve(args, &command);
+    let cli = match command.try_get_matches_from_mut(&resolved.args).and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return wrong_usage(&error, &resolved),
     };
