@@ -71,6 +71,8 @@ pub(crate) enum Driver {
     Files,
     /// systemd, asked by hshim.
     Systemd,
+    /// Nobody: the container stays in the cgroup of its creator, who may not write another.
+    Absent,
 }
 
 /// What a hierarchy is.

@@ -31,6 +31,8 @@ use crate::init_process::ProcessIdentity;
 use crate::libcontainer_builder::{InitBuilder, Parent, hook_state};
 use crate::loopback;
 use crate::rlimit;
+use crate::rootless;
+use crate::rootless_cgroup;
 use crate::sealed_executable;
 use crate::seccomp::SeccompCache;
 use crate::session_keyring;
@@ -52,14 +54,17 @@ pub(crate) struct Creation {
 
 impl Creation {
     /// Of a container with this name from this bundle.
-    pub(crate) fn new(id: ContainerId, bundle: Bundle, globals: &Globals) -> Self {
-        let driver = if globals.uses_systemd() { Driver::Systemd } else { Driver::Files };
-        Self { dir: layout::container_dir(&globals.root, id.as_str()), root: globals.root.clone(), id, bundle, driver }
+    pub(crate) fn new(id: ContainerId, bundle: Bundle, globals: &Globals) -> anyhow::Result<Self> {
+        let driver = rootless_cgroup::driver(&bundle.spec, globals)?;
+        Ok(Self { dir: layout::container_dir(&globals.root, id.as_str()), root: globals.root.clone(), id, bundle, driver })
     }
 
     /// Makes it and returns the process id of its init, which is this process' child. Nothing is left when it fails.
     pub(crate) fn create(self, args: &BundleArgs, console: Option<BorrowedFd<'_>>) -> anyhow::Result<i32> {
         sealed_executable::require_sealed()?;
+        if self.driver == Driver::Absent {
+            rootless_cgroup::hide_controllers()?;
+        }
         let normal = spec_normalise::normalise(&self.bundle, &self.id, self.driver)?;
         self.make_dir()?;
         let created = ContainerLock::create(&self.dir).and_then(|lock| {
@@ -143,6 +148,7 @@ impl Creation {
         log::debug!("create {}: bundle {}, cgroup {}", self.id, self.bundle.dir.display(), builder.cgroup_path.display());
         let (born, membership) = make_init(&cgroup, builder, executor)?;
         let pid = born.init;
+        rootless_cgroup::require_member(&cgroup, pid)?;
         drop(placeholder);
         // It waits for `start`, and is this process' child: its id is nobody else's.
         let init = sys::pidfd_open(pid).context("open the init process")?;
@@ -181,7 +187,7 @@ impl Creation {
             bundle: self.bundle.dir.clone(),
             rootfs: self.bundle.rootfs.clone(),
             created: Timestamp::now(),
-            owner: nix::unistd::geteuid().as_raw(),
+            owner: rootless::owner(),
             annotations,
             has_own_keyring: !args.no_new_keyring,
             cgroup: cgroup.clone(),

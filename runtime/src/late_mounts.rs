@@ -24,6 +24,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{Gid, Uid, chown, pipe};
 
+use crate::rootless;
 use crate::sys::{self, MountAttributes, Tree};
 
 const DEV: &str = "/dev";
@@ -104,7 +105,7 @@ impl LateMounts {
     }
 
     fn take_devices(&mut self, spec: &mut Spec) -> anyhow::Result<()> {
-        let has_users = has_namespace(spec, LinuxNamespaceType::User);
+        let has_users = rootless::in_user_namespace() || has_namespace(spec, LinuxNamespaceType::User);
         let Some(devices) = spec.linux_mut().as_mut().and_then(|linux| linux.devices_mut().as_mut()) else { return Ok(()) };
         let (inside, outside) = devices.drain(..).partition(|device| normal(device.path()).starts_with(DEV));
         *devices = inside;

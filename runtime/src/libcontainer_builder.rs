@@ -22,14 +22,14 @@ use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::process::args::{ContainerArgs, ContainerType};
 use libcontainer::process::channel::ChannelError;
 use libcontainer::process::container_main_process::{ProcessError, container_main_process};
-use libcontainer::syscall::syscall::{SyscallType, create_syscall};
-use libcontainer::user_ns::UserNamespaceConfig;
-use libcontainer::utils;
+use libcontainer::syscall::syscall::SyscallType;
 
 use crate::cgroup::birth;
 use crate::container_id::ContainerId;
 use crate::init_executor::InitExecutor;
 use crate::logging::Causes;
+use crate::map_program;
+use crate::rootless;
 use crate::spec_normalise;
 
 /// What is needed to make an init process.
@@ -70,9 +70,7 @@ pub(crate) enum Parent {
 impl InitBuilder<'_> {
     /// Makes the init process, which then waits for [`start`]. Returns its process id.
     pub(crate) fn build(self, executor: InitExecutor) -> anyhow::Result<i32> {
-        let syscall = create_syscall();
-        utils::validate_spec_for_new_user_ns(&self.spec, &*syscall).context("user namespace")?;
-        let user_ns_config = UserNamespaceConfig::new(&self.spec).context("user namespace")?;
+        let (user_ns_config, _programs) = map_program::user_namespace(&self.spec, self.dir)?;
         let notify_listener = NotifyListener::new(&self.dir.join(NOTIFY_FILE)).context("make the start socket")?;
         set_oom_score_adj(self.oom_score_adj)?;
         forget_the_caller()?;
@@ -131,7 +129,11 @@ pub(crate) fn hook_state(id: &str, oci_version: &str, bundle: &Path, annotations
 /// Takes from this process what the container would inherit of its caller: libcontainer sets groups and a file mode mask only when the
 /// specification names them.
 fn forget_the_caller() -> anyhow::Result<()> {
-    nix::unistd::setgroups(&[]).context("drop the caller's groups")?;
+    match nix::unistd::setgroups(&[]) {
+        // A user namespace without setgroups: nobody in it can drop a group, or take one.
+        Err(nix::errno::Errno::EPERM) if rootless::in_user_namespace() => {}
+        done => done.context("drop the caller's groups")?,
+    }
     nix::sys::stat::umask(spec_normalise::UMASK);
     Ok(())
 }

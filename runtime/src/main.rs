@@ -27,12 +27,16 @@ mod late_mounts;
 mod libcontainer_builder;
 mod logging;
 mod loopback;
+mod map_program;
 mod mount_targets;
 mod operator;
 mod preserved_fds;
 mod quantity;
 mod rlimit;
 mod rootfs_dev;
+mod rootless;
+mod rootless_cgroup;
+mod rootless_mapping;
 mod sealed_executable;
 mod seccomp;
 mod session_keyring;
@@ -73,8 +77,12 @@ const EXEC_FAILURE: u8 = 255;
 
 fn main() -> ExitCode {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if let Some(done) = map_program::perform(&args) {
+        return done;
+    }
     // A caller that ignores it would take the exit codes of our children away.
     sys::default_signals(libc::SIGCHLD..=libc::SIGCHLD);
+    rootless::remember_owner();
     let sealed = sealed_executable::seal(&args);
     let mut command = Cli::command();
     let resolved = grammar::resolve(args, &command);

@@ -23,6 +23,7 @@ use crate::late_mounts::{LateMounts, is_bind, normal, propagation};
 use crate::mount_targets;
 use crate::rlimit;
 use crate::rootfs_dev::prepare_dev;
+use crate::rootless;
 use crate::seccomp;
 use crate::spec_faults::faults;
 
@@ -70,6 +71,7 @@ pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId, driver: Driver) -> an
     }
     let limits = take_resources(&mut spec, &cgroup, driver).with_context(|| file.display().to_string())?;
     let late_mounts = LateMounts::take(&mut spec)?;
+    rootless::take_user_namespace(&mut spec);
     let mounts = spec.mounts().iter().flatten().flat_map(|mount| replaced(mount, &cgroup)).collect();
     spec.set_mounts(Some(mounts));
     let no_new_privileges = spec.process().as_ref().and_then(|process| process.no_new_privileges());
@@ -125,10 +127,13 @@ fn take_resources(spec: &mut Spec, cgroup: &Cgroup, driver: Driver) -> anyhow::R
     if let Some(linux) = spec.linux_mut() {
         linux.set_resources(None);
     }
+    if driver == Driver::Absent {
+        return Limits::of_absent(&resources);
+    }
     let limits = Limits::of_new(&resources, cgroup)?;
     match (driver, spec.annotations()) {
         (Driver::Systemd, Some(annotations)) => limits.annotated(annotations),
-        (Driver::Systemd, None) | (Driver::Files, _) => Ok(limits),
+        (Driver::Systemd, None) | (Driver::Files | Driver::Absent, _) => Ok(limits),
     }
 }
 
@@ -144,6 +149,8 @@ fn place(written: Option<&Path>, id: &ContainerId, driver: Driver) -> anyhow::Re
             let path = unit.cgroup_path();
             Cgroup::locate_unit(unit).map(|cgroup| (path, cgroup))
         }
+        // libcontainer wants a path, tries it, and passes over it.
+        Driver::Absent => cgroup_path(written, id).map(|path| (path, Cgroup::default())),
     }
 }
 
@@ -214,7 +221,8 @@ fn complete(written: Option<&LinuxCapabilities>) -> LinuxCapabilities {
 
 /// Whether hard limits and `oom_score_adj` may be changed freely; machines inside machines often lack it.
 pub(crate) fn may_raise_limits() -> bool {
-    caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_RESOURCE).unwrap_or(false)
+    // In a user namespace it is there, and not enough.
+    !rootless::in_user_namespace() && caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_RESOURCE).unwrap_or(false)
 }
 
 /// A limit that this process can set without CAP_SYS_RESOURCE.
