@@ -12,6 +12,7 @@ use super::socket;
 use crate::children::{self, Children};
 use crate::process_record;
 use crate::runtime_command::{Cgroup, Runtime};
+use crate::streams;
 use crate::sys;
 use crate::task::messages::{DeleteResponse, Timestamp};
 use crate::task::record::{self, TaskRecord};
@@ -27,8 +28,9 @@ pub(super) fn delete(flags: &Flags) -> io::Result<()> {
     nix::sys::prctl::set_child_subreaper(true)?;
     children::block_sigchld()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // What is cleared first cannot be kept by what hangs.
+    remove_stale_sockets(&bundle, TaskRecord::load(&bundle).map_or(0, |record| record.shim));
     let pid = runtime.block_on(clear(&flags.id, &bundle))?;
-    remove_stale_socket(&bundle);
     let exited_at = Some(Timestamp::of(jiff::Timestamp::now()));
     let code = 128 + libc::SIGKILL.unsigned_abs();
     super::say(&DeleteResponse { pid, exit_status: code, exited_at }.to_bytes())
@@ -61,11 +63,19 @@ fn kill(record: &TaskRecord) {
     }
 }
 
-/// A shim that was killed leaves its socket behind; one that somebody serves is left alone.
-fn remove_stale_socket(bundle: &Path) {
+/// A shim that was killed leaves its sockets behind: its own, and those where it took over terminals. One that somebody serves is left
+/// alone, and so is everything of a shim that lives.
+fn remove_stale_sockets(bundle: &Path, shim: u32) {
     let Ok(address) = fs::read_to_string(bundle.join("address")) else { return };
-    let path = PathBuf::from(address.trim().trim_start_matches("unix://"));
-    if path.exists() && !socket::is_served(&path) {
-        drop(socket::remove(&path));
+    let own = PathBuf::from(address.trim().trim_start_matches("unix://"));
+    let names = [socket::aside(&own), own];
+    if names.iter().any(|path| socket::is_served(path)) {
+        return;
+    }
+    for path in names.into_iter().chain(streams::console_sockets(shim)) {
+        // A process with the same id may have come since.
+        if path.exists() && !socket::is_served(&path) {
+            drop(socket::remove(&path));
+        }
     }
 }

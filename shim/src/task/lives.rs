@@ -114,11 +114,6 @@ impl Owner {
                 self.process = Process::Ended { last: Some(init) };
                 self.last_exit = Some((exit, finished));
                 self.frozen = Frozen::No;
-                if let Some(health) = &mut self.health
-                    && health.hands_on(&self.task)
-                {
-                    self.backlog.push_back(Input::SupervisionEnded);
-                }
                 self.step(Input::Exited { container: ONLY, run, exit });
             }
             Process::Starting(init) if init.run == run => {
