@@ -20,10 +20,12 @@ mod messages;
 #[path = "../../src/wire.rs"]
 mod wire;
 
+mod agent;
 mod bootstrap;
 mod input;
 mod processes;
 mod restarts;
 mod shim;
+mod signals;
 mod streams;
 mod tasks;

@@ -70,9 +70,9 @@ pub struct Shim {
     pub id: String,
     pub address: String,
     pub runtime: String,
-    client: Client,
+    client: Option<Client>,
     pub events: Arc<Mutex<Vec<(String, Exit)>>>,
-    _receiver: Server,
+    receiver: Server,
 }
 
 /// What the container is.
@@ -96,7 +96,7 @@ impl Shim {
         write_bundle(&base, &id, scene);
         let address = launch(&base, &id, true);
         let client = Client::connect(&address).await.unwrap();
-        Self { base, id, address, runtime: runtime.to_owned(), client, events, _receiver: receiver }
+        Self { base, id, address, runtime: runtime.to_owned(), client: Some(client), events, receiver }
     }
 
     pub fn bundle(&self) -> PathBuf {
@@ -108,7 +108,30 @@ impl Shim {
     }
 
     pub async fn call<R: Message>(&self, method: &str, request: &impl Message) -> Result<R, (Code, String)> {
-        call(&self.client, "containerd.task.v2.Task", method, request).await
+        call(self.client.as_ref().expect("a connection"), "containerd.task.v2.Task", method, request).await
+    }
+
+    /// As a containerd that dies: no connection, nobody who takes events.
+    pub async fn lose_containerd(&mut self) {
+        self.client = None;
+        self.receiver.shutdown().await.unwrap();
+        fs::remove_file(self.base.join("events")).ok();
+    }
+
+    /// It is back.
+    pub async fn find_containerd(&mut self) {
+        self.receiver = receive(&self.base.join("events"), Arc::clone(&self.events)).await;
+        self.connect().await;
+    }
+
+    /// It has connected again, but does not take events yet.
+    pub async fn connect(&mut self) {
+        self.client = Some(Client::connect(&self.address).await.unwrap());
+    }
+
+    /// Nobody is connected.
+    pub fn hang_up(&mut self) {
+        self.client = None;
     }
 
     pub fn options(&self) -> Any {
@@ -249,6 +272,11 @@ pub async fn call<R: Message>(client: &Client, service: &str, method: &str, requ
         Err(ttrpc::Error::RpcStatus(status)) => Err((status.code(), status.message().to_owned())),
         Err(other) => panic!("{method}: {other}"),
     }
+}
+
+/// Whether a process lives; a zombie does not.
+pub fn lives(pid: u32) -> bool {
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
 fn make_fifo(path: &Path) {
