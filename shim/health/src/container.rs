@@ -155,7 +155,9 @@ impl Container {
     pub(crate) fn is_stopped_for_restart(&self, plan: &ContainerPlan) -> bool {
         let cause = match &self.stage {
             Stage::Running(Life { stop: Some(stop), .. }) if !self.retired => &stop.cause,
-            Stage::Running(_) | Stage::Idle | Stage::Starting { .. } | Stage::Waiting { .. } | Stage::Ended { .. } => return false,
+            Stage::Running(_) | Stage::Idle | Stage::Starting { .. } | Stage::Waiting { .. } | Stage::Ended { .. } => {
+                return false;
+            }
         };
         match cause {
             StopCause::ProbeFailed { .. } => plan.restart_policy.restarts_after_probe_kill(),

@@ -153,6 +153,9 @@ pub(super) struct Owner {
     pub(super) deleting: bool,
     pub(super) execs: BTreeMap<String, Exec>,
     pub(super) resources: Option<serde_json::Value>,
+    /// They wait for the end of a start, or of another update.
+    pub(super) updates: VecDeque<(UpdateTaskRequest, Answer)>,
+    pub(super) is_updating: bool,
     pub(super) backlog: VecDeque<Input>,
     calls: mpsc::UnboundedReceiver<Asked>,
     effects: mpsc::UnboundedReceiver<Effect>,
@@ -192,6 +195,8 @@ impl Owner {
             deleting: false,
             execs: BTreeMap::new(),
             resources: None,
+            updates: VecDeque::new(),
+            is_updating: false,
             backlog: VecDeque::new(),
             calls,
             effects,

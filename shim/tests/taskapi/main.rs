@@ -23,6 +23,7 @@ mod wire;
 mod agent;
 mod bootstrap;
 mod input;
+mod phases;
 mod processes;
 mod restarts;
 mod shim;

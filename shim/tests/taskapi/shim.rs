@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::future::Future;
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Command, Stdio};
@@ -28,8 +28,10 @@ messages! {
     Exit { 1 container: String, 2 id: String, 3 pid: u32, 4 status: u32 }
 }
 
+/// The built program, or that of another place (`HSHIM_BIN`): a guest has none of cargo's directories.
 pub fn shim_path() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_containerd-shim-hshim-v2"))
+    let built = PathBuf::from(env!("CARGO_BIN_EXE_containerd-shim-hshim-v2"));
+    std::env::var_os("HSHIM_BIN").map_or(built, |place| Path::new(&place).join("containerd-shim-hshim-v2"))
 }
 
 /// runc, and hshim where it has been built beside the shim; with hshim-enter only, for execs and probes.
@@ -204,6 +206,37 @@ impl Shim {
         self.call("Exec", &request).await
     }
 
+    /// Puts a program of the same name between the shim and its runtime. It waits before a `create` as long as the file `hold-create` is
+    /// there, and so after a `start`; `held` is there meanwhile.
+    pub fn hold_runtime(&mut self) {
+        let place = self.base.join("between");
+        fs::create_dir_all(&place).unwrap();
+        let program = place.join(Path::new(&self.runtime).file_name().unwrap());
+        let (base, real) = (self.base.display(), &self.runtime);
+        let script = format!(
+            "#!/bin/sh\nverb=\nfor word; do case $word in create|start) verb=$word; break;; esac; done\n\
+             hold() {{ [ ! -e {base}/hold-$verb ] || touch {base}/held; while [ -e {base}/hold-$verb ]; do sleep 0.02; done; }}\n\
+             [ \"$verb\" != create ] || hold\n\
+             [ \"$verb\" = start ] || exec {real} \"$@\"\n{real} \"$@\"; status=$?; hold; exit $status\n"
+        );
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        self.runtime = program.display().to_string();
+    }
+
+    pub fn hold(&self, verb: &str) {
+        drop(fs::remove_file(self.base.join("held")));
+        fs::write(self.base.join(format!("hold-{verb}")), "").unwrap();
+    }
+
+    pub async fn until_held(&self) {
+        until("the runtime is held", || self.base.join("held").exists()).await;
+    }
+
+    pub fn release(&self, verb: &str) {
+        fs::remove_file(self.base.join(format!("hold-{verb}"))).unwrap();
+    }
+
     /// Topics of this container's events so far.
     pub fn topics(&self) -> Vec<String> {
         self.events.lock().unwrap().iter().map(|(topic, _)| topic.clone()).collect()
@@ -216,6 +249,30 @@ impl Shim {
             fs::read_to_string(format!("/proc/{pid}/cmdline"))
                 .is_ok_and(|line| line.contains(&wanted) && line.contains("-namespace"))
         })
+    }
+
+    /// Every cgroup of the container, by its place and identity.
+    pub fn cgroups(&self) -> Vec<(PathBuf, u64)> {
+        let mut all: Vec<(PathBuf, u64)> = cgroups(Path::new("/sys/fs/cgroup"), &self.id, 3)
+            .into_iter()
+            .map(|path| {
+                let inode = fs::metadata(&path).unwrap().ino();
+                (path, inode)
+            })
+            .collect();
+        all.sort();
+        all
+    }
+
+    /// What the container has used, in the unit of its cgroups.
+    pub fn processor_time(&self) -> u64 {
+        let read = |(path, _): (PathBuf, u64)| {
+            let usage = fs::read_to_string(path.join("cpuacct.usage")).ok();
+            let stat = fs::read_to_string(path.join("cpu.stat")).ok();
+            let stat = stat.and_then(|text| text.lines().find_map(|line| line.strip_prefix("usage_usec ").map(str::to_owned)));
+            usage.or(stat)?.trim().parse().ok()
+        };
+        self.cgroups().into_iter().find_map(read).unwrap_or(0)
     }
 
     /// `delete` as containerd runs it.

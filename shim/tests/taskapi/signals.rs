@@ -35,7 +35,8 @@ async fn a_shim_that_is_asked_to_end_does_so_at_once_and_leaves_its_containers()
     }
     let probe = [("hshim.dev/livenessProbe", r#"{"exec":{"command":["true"]},"periodSeconds":1}"#)];
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let shim = Shim::start(&runtimes()[0], &Scene { script: "exec sleep 1000", annotations: &probe, ..Scene::default() }).await;
+        let shim =
+            Shim::start(&runtimes()[0], &Scene { script: "exec sleep 1000", annotations: &probe, ..Scene::default() }).await;
         let pid = shim.run().await;
         shim.exec("e", "exec sleep 1000", false).await.unwrap();
         shim.call::<StartResponse>("Start", &shim.process("e")).await.unwrap();

@@ -42,7 +42,9 @@ fn lasting(duration: u64) -> Life {
 fn changes(world: &World) -> Vec<(u64, String)> {
     let actions = world.steps.iter().flat_map(|step| step.actions.iter().map(move |action| (step.now, action)));
     let told = actions.filter_map(|(now, action)| match action {
-        Action::Record(event) if event.reason == EventReason::RestartOwner => Some((now.since(EPOCH).as_secs(), event.message.clone())),
+        Action::Record(event) if event.reason == EventReason::RestartOwner => {
+            Some((now.since(EPOCH).as_secs(), event.message.clone()))
+        }
         _ => None,
     });
     told.collect()
@@ -98,7 +100,8 @@ fn a_silent_agent_is_told_of_at_its_minute_and_nothing_wakes_before() {
 
 #[test]
 fn a_kill_by_a_probe_is_a_restart_here_only_while_the_agent_is_away() {
-    let sick = Life { liveness: Health::until(seconds(20), failure("sick")), heeds_stop: Some((seconds(1), exit(0))), ..Life::STEADY };
+    let sick =
+        Life { liveness: Health::until(seconds(20), failure("sick")), heeds_stop: Some((seconds(1), exit(0))), ..Life::STEADY };
     let mut here = beside(RestartOwner::Auto, vec![sick.clone(), lasting(1000)]);
     here.plan(seconds(1), goes(0));
     here.run(seconds(20));
