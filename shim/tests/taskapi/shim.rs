@@ -84,6 +84,8 @@ pub struct Scene<'a> {
     pub annotations: &'a [(&'a str, &'a str)],
     pub memory: Option<u64>,
     pub terminal: bool,
+    /// In the machine's own pid namespace.
+    pub host_pid: bool,
 }
 
 impl Shim {
@@ -242,6 +244,11 @@ impl Shim {
         self.events.lock().unwrap().iter().map(|(topic, _)| topic.clone()).collect()
     }
 
+    /// How many descriptors the shim has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.shim_pid().unwrap())).unwrap().count()
+    }
+
     pub fn shim_pid(&self) -> Option<u32> {
         let wanted = format!("-id\0{}\0", self.id);
         let entries = fs::read_dir("/proc").unwrap().flatten();
@@ -393,7 +400,8 @@ pub fn write_bundle(base: &Path, id: &str, scene: &Scene<'_>) {
 
 fn spec(id: &str, scene: &Scene<'_>) -> Value {
     let capabilities = ["CAP_KILL", "CAP_CHOWN", "CAP_DAC_OVERRIDE"];
-    let namespaces = ["pid", "mount", "ipc", "uts", "network"].map(|kind| json!({"type": kind}));
+    let kinds = ["pid", "mount", "ipc", "uts", "network"].into_iter().filter(|kind| *kind != "pid" || !scene.host_pid);
+    let namespaces: Vec<Value> = kinds.map(|kind| json!({"type": kind})).collect();
     let annotations: serde_json::Map<String, Value> =
         scene.annotations.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
     json!({
