@@ -27,6 +27,7 @@ mod policy;
 mod prober;
 pub mod record;
 mod recorder;
+pub mod restart_owner;
 mod stamping;
 pub mod status;
 pub mod supervisor;
