@@ -5,6 +5,7 @@
 
 mod atomic_file;
 mod bundle;
+mod bundle_presets;
 mod cgroup;
 mod cli;
 mod console;

@@ -268,6 +268,12 @@ impl Runtime {
         self.run(&path, Order { verb: "enter-identity", args, log: &log, stdio: StdioFds::all(&null) }).await
     }
 
+    /// hshim's `preset merge --write`: the bundle has afterwards what the node's presets add to it.
+    pub(crate) async fn merge_presets(&self, bundle: &Path, id: &str, files: &Path) -> Result<(), RuntimeError> {
+        let args = ["merge", "--write", "--bundle"].into_iter().map(OsString::from);
+        self.silently("preset", args.chain([bundle.into(), "--id".into(), id.into()]).collect(), files).await
+    }
+
     /// Where the runtime keeps its own state of a container.
     pub(crate) fn state_dir(&self, id: &str) -> PathBuf {
         if self.command.is_hshim {

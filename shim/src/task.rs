@@ -19,6 +19,7 @@ mod mounts;
 mod namespaces;
 pub(crate) mod options;
 mod owner;
+mod presets;
 pub(crate) mod publisher;
 pub(crate) mod record;
 mod service;

@@ -24,6 +24,7 @@ mod phase;
 pub mod plan;
 pub mod pod;
 mod policy;
+pub mod preset;
 mod prober;
 pub mod record;
 mod recorder;

@@ -26,6 +26,7 @@ use super::mounts;
 use super::namespaces::JoinedNamespaces;
 use super::options::Options;
 use super::owner::{Asked, ONLY, Owner, Task};
+use super::presets;
 use super::record::{self, TaskRecord};
 use super::shared::Shared;
 use crate::bundle_spec::BundleSpec;
@@ -61,6 +62,7 @@ pub(super) async fn create(
     shared: &Arc<Shared>,
     calls: mpsc::UnboundedReceiver<Asked>,
 ) -> Result<(u32, Owner), TaskError> {
+    presets::merge(&request, shared).await?;
     let design = Design::new(request, &shared.namespace)?;
     let rootfs = design.bundle.join("rootfs");
     mounts::mount_all(&design.request.rootfs, &rootfs).await?;
@@ -181,7 +183,7 @@ impl Design {
 
 /// The health that the annotations ask for; a pause container is never supervised.
 fn asked_for(id: &str, annotations: &BTreeMap<String, String>) -> Result<Option<annotation::Task>, TaskError> {
-    if annotations.get(CONTAINER_TYPE).is_some_and(|kind| kind == "sandbox") {
+    if is_sandbox(annotations) {
         return Ok(None);
     }
     let value = |key: &str| annotations.get(key).filter(|value| !value.is_empty());
@@ -198,6 +200,11 @@ fn asked_for(id: &str, annotations: &BTreeMap<String, String>) -> Result<Option<
         }
         asked
     }))
+}
+
+/// A pause container.
+pub(super) fn is_sandbox(annotations: &BTreeMap<String, String>) -> bool {
+    annotations.get(CONTAINER_TYPE).is_some_and(|kind| kind == "sandbox")
 }
 
 fn unsupervised(id: &str) -> PodPlan {
