@@ -78,7 +78,12 @@ fn is_masked(opened: &OwnedFd) -> nix::Result<bool> {
     if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFCHR {
         return Ok((major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3));
     }
-    Ok(magic(opened)? == TMPFS && is_read_only(opened)?)
+    Ok(is_tmpfs(opened)? && is_read_only(opened)?)
+}
+
+/// Whether it is of a tmpfs.
+pub(crate) fn is_tmpfs(opened: &OwnedFd) -> nix::Result<bool> {
+    Ok(magic(opened)? == TMPFS)
 }
 
 fn is_read_only(opened: &OwnedFd) -> nix::Result<bool> {

@@ -121,7 +121,9 @@ impl Creation {
         let process = self.bundle.spec.process().as_ref();
         let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
         let hooks = self.take_start_hooks(&mut spec);
-        let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, rlimits.clone(), env, hooks);
+        let late_files = late_mounts.late_files(&self.bundle.rootfs, &mut spec);
+        let executor =
+            InitExecutor::new(StartFifo::create(&self.dir)?, filter, rlimits.clone(), env, hooks).with_late(late_files);
         let builder = InitBuilder {
             id: &self.id,
             dir: &self.dir,

@@ -12,7 +12,9 @@ mod container;
 mod container_id;
 mod container_lock;
 mod container_view;
+mod copy_up;
 mod creation;
+mod errand;
 mod exec_process;
 mod foreground;
 #[cfg(test)]
@@ -48,6 +50,7 @@ mod supervised_bundle;
 mod supervision;
 mod sys;
 mod table;
+mod tree_copy;
 mod verbs;
 mod working_directory;
 

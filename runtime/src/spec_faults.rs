@@ -12,7 +12,8 @@ use libcontainer::oci_spec::runtime::{
     Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, Mount, PosixRlimit, Process, Spec,
 };
 
-use crate::late_mounts::propagation;
+use crate::copy_up::is_copied_up;
+use crate::late_mounts::{is_bind, normal, propagation};
 use crate::seccomp;
 
 /// The kernel's device numbers (12 and 20 bits).
@@ -58,8 +59,14 @@ fn mount_faults(mount: &Mount, index: usize, faults: &mut Vec<String>) {
         faults.push(format!("mounts[{index}].destination: is missing"));
     }
     let options = mount.options().iter().flatten();
-    for unsupported in options.filter(|option| ["idmap", "ridmap", "tmpcopyup"].contains(&option.as_str())) {
+    for unsupported in options.filter(|option| ["idmap", "ridmap"].contains(&option.as_str())) {
         faults.push(format!("mounts[{index}].options: {unsupported} is not supported"));
+    }
+    if is_copied_up(mount) && (mount.typ().as_deref() != Some("tmpfs") || is_bind(mount)) {
+        faults.push(format!("mounts[{index}].options: tmpcopyup is for a tmpfs only"));
+    }
+    if is_copied_up(mount) && normal(mount.destination()) == Path::new("/") {
+        faults.push(format!("mounts[{index}].options: tmpcopyup cannot be used on the root directory"));
     }
     if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
         faults.push(format!("mounts[{index}]: idmapped mounts are not supported"));

@@ -18,6 +18,7 @@ mod support;
 
 mod cgroups;
 mod command_line;
+mod copy_up;
 mod exec;
 mod exec_flags;
 mod filesystem;

@@ -82,7 +82,7 @@ const OURS: [Row; 27] = [
         "mounts[1]: idmapped",
     ),
     ("idmap option", |c| c["mounts"][1]["options"] = json!(["idmap"]), "idmap"),
-    ("tmpcopyup", |c| c["mounts"][1]["options"] = json!(["tmpcopyup"]), "tmpcopyup"),
+    ("tmpcopyup of /proc", |c| c["mounts"][0]["options"] = json!(["tmpcopyup"]), "mounts[0].options: tmpcopyup"),
     ("network devices", |c| c["linux"]["netDevices"] = json!({"eth0": {"name": "eth1"}}), "netDevices"),
     ("memory policy", |c| c["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND", "nodes": "0"}), "memoryPolicy"),
     ("RDT", |c| c["linux"]["intelRdt"] = json!({"closID": "x"}), "intelRdt"),
