@@ -1,6 +1,6 @@
 //! Everything in a specification that is wrong, or that cannot be honoured and must not be ignored: all at once, each with its path.
 //!
-//! Nothing here looks at more than the specification (and, for joined namespaces and AppArmor, at this machine): no container has begun
+//! Nothing here looks at more than the specification (and, for joined namespaces, network devices and AppArmor, at this machine): no container has begun
 //! when it is refused.
 
 use std::collections::BTreeSet;
@@ -12,8 +12,11 @@ use libcontainer::oci_spec::runtime::{
     Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, Mount, PosixRlimit, Process, Spec,
 };
 
+use nix::net::if_::if_nametoindex;
+
 use crate::copy_up::is_copied_up;
 use crate::late_mounts::{is_bind, normal, propagation};
+use crate::scheduling;
 use crate::seccomp;
 
 /// The kernel's device numbers (12 and 20 bits).
@@ -97,8 +100,8 @@ fn process_faults(process: &Process, faults: &mut Vec<String>) {
     if process.oom_score_adj().is_some_and(|score| !(-1000..=1000).contains(&score)) {
         faults.push("process.oomScoreAdj: is not between -1000 and 1000".to_owned());
     }
-    if process.exec_cpu_affinity().is_some() {
-        faults.push("process.execCPUAffinity: is not supported".to_owned());
+    if let Err(error) = scheduling::of_process(process) {
+        faults.push(format!("{error:#}"));
     }
     if process.selinux_label().as_ref().is_some_and(|label| !label.is_empty()) {
         faults.push("process.selinuxLabel: SELinux is not supported".to_owned());
@@ -132,16 +135,16 @@ fn linux_faults(linux: &Linux, faults: &mut Vec<String>) {
     for (path, is_there) in [
         ("mountLabel: SELinux", linux.mount_label().as_ref().is_some_and(|label| !label.is_empty())),
         ("intelRdt:", linux.intel_rdt().is_some()),
-        ("netDevices:", linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
-        ("memoryPolicy:", linux.memory_policy().is_some()),
     ] {
         if is_there {
             faults.push(format!("linux.{path} is not supported"));
         }
     }
+    faults.extend(linux.memory_policy().as_ref().and_then(scheduling::memory_policy_fault));
+    net_device_faults(linux, faults);
     let personality = linux.personality().as_ref().and_then(|personality| personality.flags().as_ref());
     if personality.is_some_and(|flags| !flags.is_empty()) {
-        faults.push("linux.personality.flags: are not supported".to_owned());
+        faults.push("linux.personality.flags: the specification knows none".to_owned());
     }
     if linux.seccomp().as_ref().is_some_and(seccomp::notifies) {
         faults.push("linux.seccomp: SCMP_ACT_NOTIFY is not supported yet".to_owned());
@@ -153,6 +156,33 @@ fn linux_faults(linux: &Linux, faults: &mut Vec<String>) {
         device_faults(device, index, faults);
     }
     namespace_faults(linux, faults);
+}
+
+fn net_device_faults(linux: &Linux, faults: &mut Vec<String>) {
+    let Some(devices) = linux.net_devices().as_ref().filter(|devices| !devices.is_empty()) else { return };
+    let namespaces = || linux.namespaces().iter().flatten();
+    if !namespaces().any(|namespace| namespace.typ() == LinuxNamespaceType::Network) {
+        faults.push("linux.netDevices: need a network namespace to be moved to".to_owned());
+    }
+    let mut new_names = BTreeSet::new();
+    for (name, device) in devices {
+        let new_name = device.name().as_ref().filter(|name| !name.is_empty()).unwrap_or(name);
+        for name in [name, new_name].into_iter().filter(|name| !is_device_name(name)) {
+            faults.push(format!("linux.netDevices: {name:?} is no name of a network device"));
+        }
+        if is_device_name(name) && if_nametoindex(name.as_str()).is_err() {
+            faults.push(format!("linux.netDevices: {name}: there is no such device in the network namespace of the runtime"));
+        }
+        if !new_names.insert(new_name) {
+            faults.push(format!("linux.netDevices: two devices would be named {new_name:?}"));
+        }
+    }
+}
+
+/// As `dev_valid_name` of the kernel; a `%` would make it look for a free number.
+fn is_device_name(name: &str) -> bool {
+    let fits = !name.is_empty() && name.len() < libc::IFNAMSIZ && name != "." && name != "..";
+    fits && !name.contains(|c: char| c == '/' || c == ':' || c == '%' || c.is_ascii_whitespace() || c == '\0')
 }
 
 fn device_faults(device: &LinuxDevice, index: usize, faults: &mut Vec<String>) {
