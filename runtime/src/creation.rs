@@ -134,6 +134,7 @@ impl Creation {
             oom_score_adj: process.and_then(|process| process.oom_score_adj()),
             console,
             preserve_fds: args.preserve_fds,
+            has_own_pid_namespace: state.has_own_pid_namespace,
             no_pivot: args.no_pivot,
         };
         if !args.no_new_keyring {

@@ -43,7 +43,10 @@ pub(crate) fn faults(spec: &Spec) -> Vec<String> {
 
 fn hook_faults(spec: &Spec, faults: &mut Vec<String>) {
     let Some(hooks) = spec.hooks() else { return };
+    #[allow(deprecated, reason = "it is deprecated in the specification, and honoured")]
+    let prestart = hooks.prestart();
     let stages = [
+        ("prestart", prestart),
         ("createRuntime", hooks.create_runtime()),
         ("createContainer", hooks.create_container()),
         ("startContainer", hooks.start_container()),
@@ -51,8 +54,13 @@ fn hook_faults(spec: &Spec, faults: &mut Vec<String>) {
         ("poststop", hooks.poststop()),
     ];
     for (stage, hooks) in stages {
-        for (index, hook) in hooks.iter().flatten().enumerate().filter(|(_index, hook)| !hook.path().is_absolute()) {
-            faults.push(format!("hooks.{stage}[{index}].path: {:?} is not an absolute path", hook.path()));
+        for (index, hook) in hooks.iter().flatten().enumerate() {
+            if !hook.path().is_absolute() {
+                faults.push(format!("hooks.{stage}[{index}].path: {:?} is not an absolute path", hook.path()));
+            }
+            if hook.timeout().is_some_and(|seconds| seconds <= 0) {
+                faults.push(format!("hooks.{stage}[{index}].timeout: is not greater than zero"));
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::cgroup::limits::Limits;
 use crate::cgroup::systemd::Unit;
 use crate::cgroup::{Cgroup, Driver, HierarchyKind};
 use crate::container_id::ContainerId;
+use crate::hooks;
 use crate::late_mounts::{LateMounts, is_bind, normal, propagation};
 use crate::mount_targets;
 use crate::rlimit;
@@ -55,6 +56,7 @@ pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId, driver: Driver) -> an
     anyhow::ensure!(faults.is_empty(), "{}: {}", file.display(), faults.join("; "));
     Validator::validate_spec(&bundle.spec).with_context(|| file.display().to_string())?;
     let mut spec = bundle.spec.clone();
+    hooks::write_out_environment(&mut spec);
     let mut mounts: Vec<Mount> = spec.mounts().iter().flatten().map(|mount| written_out(mount, &bundle.dir)).collect();
     mount_targets::resolve(&bundle.rootfs, &mut mounts)?;
     spec.set_mounts(Some(mounts));
