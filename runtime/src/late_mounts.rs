@@ -191,10 +191,11 @@ fn attributes(mount: &mut Mount, all_private: bool, is_filled_late: bool) -> Mou
         if is_filled_late {
             options.retain(|option| option != "ro");
         }
-        if options.iter().any(|option| option == "nosymfollow") {
+        let links = ["nosymfollow", "symfollow"];
+        if options.iter().rev().find(|option| links.contains(&option.as_str())).is_some_and(|option| option == "nosymfollow") {
             wanted.set |= libc::MOUNT_ATTR_NOSYMFOLLOW;
-            options.retain(|option| option != "nosymfollow");
         }
+        options.retain(|option| !links.contains(&option.as_str()));
     }
     wanted
 }

@@ -29,6 +29,7 @@ mod late_mounts;
 mod libcontainer_builder;
 mod logging;
 mod loopback;
+mod mount_options;
 mod mount_targets;
 mod number_set;
 mod operator;

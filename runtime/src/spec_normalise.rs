@@ -21,6 +21,7 @@ use crate::cgroup::{Cgroup, Driver, HierarchyKind};
 use crate::container_id::ContainerId;
 use crate::hooks;
 use crate::late_mounts::{LateMounts, is_bind, normal, propagation};
+use crate::mount_options;
 use crate::mount_targets;
 use crate::rlimit;
 use crate::rootfs_dev::prepare_dev;
@@ -72,7 +73,8 @@ pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId, driver: Driver) -> an
     }
     let limits = take_resources(&mut spec, &cgroup, driver).with_context(|| file.display().to_string())?;
     let late_mounts = LateMounts::take(&mut spec)?;
-    let mounts = spec.mounts().iter().flatten().flat_map(|mount| replaced(mount, &cgroup)).collect();
+    let mut mounts: Vec<Mount> = spec.mounts().iter().flatten().flat_map(|mount| replaced(mount, &cgroup)).collect();
+    mounts.iter_mut().for_each(mount_options::for_kernel);
     spec.set_mounts(Some(mounts));
     let no_new_privileges = spec.process().as_ref().and_then(|process| process.no_new_privileges());
     let seccomp = match spec.linux_mut() {

@@ -19,6 +19,7 @@ mod support;
 mod cgroups;
 mod command_line;
 mod copy_up;
+mod error_texts;
 mod exec;
 mod exec_flags;
 mod filesystem;
