@@ -127,7 +127,9 @@ impl Creation {
         let process = self.bundle.spec.process().as_ref();
         let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
         let hooks = self.take_start_hooks(&mut spec);
-        let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, rlimits.clone(), env, hooks);
+        let late_files = late_mounts.late_files(&self.bundle.rootfs, &mut spec);
+        let executor =
+            InitExecutor::new(StartFifo::create(&self.dir)?, filter, rlimits.clone(), env, hooks).with_late(late_files);
         let builder = InitBuilder {
             id: &self.id,
             dir: &self.dir,
@@ -139,6 +141,7 @@ impl Creation {
             oom_score_adj: process.and_then(|process| process.oom_score_adj()),
             console,
             preserve_fds: args.preserve_fds,
+            has_own_pid_namespace: state.has_own_pid_namespace,
             no_pivot: args.no_pivot,
         };
         if !args.no_new_keyring {
