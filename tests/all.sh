@@ -82,9 +82,9 @@ check "build" cargo build --workspace
 check "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
 check "rustdoc" env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
 tests "units, properties and end to end, on this machine's cgroups" nextest --workspace
-tests "the reference passes the suites that judge hshim" env RUNTIME=runc cargo nextest run --profile ci -p hshim-tests --test oci --test limits --test security
+tests "the reference passes the suites that judge hshim" env RUNTIME=runc cargo nextest run --profile ci -p hshim-tests --test oci --test limits --test rootless --test security
 if [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then
-    tests "on the private v2 mount" tests/on-v2.sh cargo nextest run --profile ci -p hshim-tests --test smoke --test oci --test limits
+    tests "on the private v2 mount" tests/on-v2.sh cargo nextest run --profile ci -p hshim-tests --test smoke --test oci --test limits --test rootless
 fi
 guest plain limits
 check "release programs, static and within their budgets" just release

@@ -1,7 +1,7 @@
 //! The cgroups of one container: the same path in every mounted hierarchy.
 //!
-//! libcontainer joins the controllers; what it leaves out on cgroup v1 (`name=systemd`, and the unified hierarchy beside v1
-//! controllers) is joined here, before it clones. Nothing here writes `cgroup.kill`: on recent kernels whoever is cloned
+//! On cgroup v2 init is born in its cgroup (birth.rs). On v1 libcontainer joins the controllers; what it leaves out there
+//! (`name=systemd`, and the unified hierarchy beside v1 controllers) is joined here, before it clones. Nothing here writes `cgroup.kill`: on recent kernels whoever is cloned
 //! into a cgroup that was killed once dies at birth, and a container's cgroup outlives its restarts. A cgroup is emptied by
 //! killing what is in it while it is frozen.
 //!
@@ -10,15 +10,17 @@
 //! limits.rs          a container's resources, at create and update    device_rules.rs  rules → device_program.rs on v2
 //! freezer.rs         frozen and thawed                                statistics.rs    what is used; oom.rs: out of memory
 //! systemd.rs         units of systemd, over dbus.rs                   hierarchies.rs   what is mounted
+//! birth.rs           a process cloned into a cgroup (v2)              membership.rs    this process moved into one (v1)
 //! ```
 
+pub(crate) mod birth;
 mod dbus;
 mod device_program;
 mod device_rules;
 mod freezer;
 mod hierarchies;
 pub(crate) mod limits;
-mod membership;
+pub(crate) mod membership;
 pub(crate) mod oom;
 mod pressure;
 mod resources;
@@ -69,6 +71,8 @@ pub(crate) enum Driver {
     Files,
     /// systemd, asked by hshim.
     Systemd,
+    /// Nobody: the container stays in the cgroup of its creator, who may not write another.
+    Absent,
 }
 
 /// What a hierarchy is.

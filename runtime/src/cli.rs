@@ -13,6 +13,7 @@ use hshim_health::layout;
 pub(crate) use checkpoint::{CheckpointArgs, RestoreArgs};
 
 use crate::operator::cli::OperatorCommand;
+use crate::rootless;
 
 /// The lines that callers of runc read after the program's name.
 const VERSION: &str = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.3.0");
@@ -35,8 +36,8 @@ pub(crate) struct Cli {
 /// Flags before the verb, the same for every verb.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Globals {
-    /// Directory of the state of containers and pods; should be on a tmpfs.
-    #[arg(long, value_name = "DIR", env = "HSHIM_ROOT", default_value = layout::ROOT)]
+    /// Directory of the state of containers and pods; should be on a tmpfs. Without root: $XDG_RUNTIME_DIR/hshim.
+    #[arg(long, value_name = "DIR", env = "HSHIM_ROOT", default_value_os_t = rootless::default_root())]
     pub(crate) root: PathBuf,
     /// Directory of images, writable layers, volumes and logs.
     #[arg(long, value_name = "DIR", env = "HSHIM_DATA", default_value = layout::DATA)]
@@ -62,7 +63,7 @@ pub(crate) struct Globals {
     /// Who makes the cgroups (crun's spelling of --systemd-cgroup).
     #[arg(long, value_name = "MANAGER", value_enum)]
     pub(crate) cgroup_manager: Option<CgroupManager>,
-    /// Ignore cgroup permission errors: true, false or auto. hshim runs as root: "true" is refused.
+    /// Whether a container without limits may go without a cgroup where none can be written: auto is yes for all but root.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Rootless::Auto)]
     pub(crate) rootless: Rootless,
     /// Program for checkpoints. Accepted for runc's callers; hshim makes no checkpoints.
@@ -107,9 +108,9 @@ pub(crate) enum CgroupManager {
 pub(crate) enum Rootless {
     /// Yes.
     True,
-    /// No.
+    /// No: every container gets a cgroup.
     False,
-    /// As needed.
+    /// Unless this is root of the machine.
     Auto,
 }
 

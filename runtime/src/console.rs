@@ -112,6 +112,11 @@ pub(crate) fn furnish(pid: i32, process: &Process) -> anyhow::Result<()> {
 
 /// The user id outside of a user `uid` of the container whose init is `pid`.
 pub(crate) fn host_uid(pid: i32, uid: u32) -> anyhow::Result<u32> {
+    let users = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/user"));
+    if users("self")? == users(&pid.to_string())? {
+        // Its map would tell of the ids outside of both.
+        return Ok(uid);
+    }
     let file = format!("/proc/{pid}/uid_map");
     let map = std::fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
     mapped(&map, uid).with_context(|| format!("user id {uid} is not mapped in the container's user namespace"))

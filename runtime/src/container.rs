@@ -11,6 +11,7 @@
 //! ```
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -21,9 +22,11 @@ use crate::bundle;
 use crate::container_id::ContainerId;
 use crate::container_lock::ContainerLock;
 use crate::init_process::InitProcess;
-use crate::start_fifo::StartFifo;
+use crate::rootless_cgroup::{holders, processes_beside};
+use crate::start_fifo::{self, StartFifo};
 use crate::state_file::StateFile;
 use crate::status::Status;
+use crate::sys;
 
 /// A container that exists.
 #[derive(Debug)]
@@ -99,6 +102,42 @@ impl Container {
             return Ok(Status::Paused);
         }
         Ok(if self.waits_for_start()? { Status::Created } else { Status::Running })
+    }
+
+    /// Every process of it.
+    pub(crate) fn processes(&self) -> anyhow::Result<Vec<i32>> {
+        if !self.state.cgroup.dirs().is_empty() {
+            return Ok(self.state.cgroup.processes());
+        }
+        let Some(init) = self.init()? else { return Ok(Vec::new()) };
+        let found = self.state.init.as_ref().map(|init| processes_beside(init.pid)).unwrap_or_default();
+        // Only now is it sure that it was this very process beside which they were found.
+        Ok(if init.has_ended()? { Vec::new() } else { found })
+    }
+
+    /// Sends a signal to every process of it. Without a cgroup, whoever is forked meanwhile may be missed; a kill of the first takes all.
+    pub(crate) fn signal_all(&self, signal: i32) -> anyhow::Result<()> {
+        if !self.state.cgroup.dirs().is_empty() {
+            drop(self.state.cgroup.signal_all(signal));
+            return Ok(());
+        }
+        for pid in self.processes()? {
+            let Ok(pidfd) = sys::pidfd_open(pid) else { continue };
+            if let Err(error) = sys::pidfd_send_signal(pidfd.as_fd(), signal) {
+                log::debug!("signal process {pid}: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills what a `create` that was killed has left, where there is no cgroup that would tell.
+    pub(crate) fn kill_unfinished(&self) {
+        for pid in holders(&start_fifo::path(&self.dir)) {
+            let Ok(pidfd) = sys::pidfd_open(pid) else { continue };
+            if let Err(error) = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
+                log::debug!("kill process {pid}: {error}");
+            }
+        }
     }
 
     /// The specification as the caller wrote it.

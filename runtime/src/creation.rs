@@ -13,22 +13,26 @@ use jiff::Timestamp;
 use libcontainer::oci_spec::runtime::{LinuxNamespaceType, Spec};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
-use nix::unistd::Pid;
 
 use crate::atomic_file;
 use crate::bundle::Bundle;
+use crate::cgroup::birth::{self, Birth, Born};
+use crate::cgroup::membership::Membership;
 use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{BundleArgs, Globals};
 use crate::console;
 use crate::container_id::ContainerId;
 use crate::container_lock::ContainerLock;
 use crate::container_view;
+use crate::hooks;
 use crate::identity;
 use crate::init_executor::{InitExecutor, StartHooks};
 use crate::init_process::ProcessIdentity;
-use crate::libcontainer_builder::{InitBuilder, hook_state};
+use crate::libcontainer_builder::{InitBuilder, Parent, hook_state};
 use crate::loopback;
 use crate::rlimit;
+use crate::rootless;
+use crate::rootless_cgroup;
 use crate::sealed_executable;
 use crate::seccomp::SeccompCache;
 use crate::session_keyring;
@@ -50,14 +54,17 @@ pub(crate) struct Creation {
 
 impl Creation {
     /// Of a container with this name from this bundle.
-    pub(crate) fn new(id: ContainerId, bundle: Bundle, globals: &Globals) -> Self {
-        let driver = if globals.uses_systemd() { Driver::Systemd } else { Driver::Files };
-        Self { dir: layout::container_dir(&globals.root, id.as_str()), root: globals.root.clone(), id, bundle, driver }
+    pub(crate) fn new(id: ContainerId, bundle: Bundle, globals: &Globals) -> anyhow::Result<Self> {
+        let driver = rootless_cgroup::driver(&bundle.spec, globals)?;
+        Ok(Self { dir: layout::container_dir(&globals.root, id.as_str()), root: globals.root.clone(), id, bundle, driver })
     }
 
     /// Makes it and returns the process id of its init, which is this process' child. Nothing is left when it fails.
     pub(crate) fn create(self, args: &BundleArgs, console: Option<BorrowedFd<'_>>) -> anyhow::Result<i32> {
         sealed_executable::require_sealed()?;
+        if self.driver == Driver::Absent {
+            rootless_cgroup::hide_controllers()?;
+        }
         let normal = spec_normalise::normalise(&self.bundle, &self.id, self.driver)?;
         self.make_dir()?;
         let created = ContainerLock::create(&self.dir).and_then(|lock| {
@@ -117,29 +124,34 @@ impl Creation {
         // The same filter as of every further process, where it is for hshim to load.
         let filter = seccomp.and(identity.seccomp);
         let placeholder = limits.create_cgroup(&cgroup, self.id.as_str())?;
-        let membership = cgroup.join_what_libcontainer_leaves_out()?;
         let process = self.bundle.spec.process().as_ref();
         let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
         let hooks = self.take_start_hooks(&mut spec);
-        let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, rlimits.clone(), env, hooks);
+        let late_files = late_mounts.late_files(&self.bundle.rootfs, &mut spec);
+        let executor =
+            InitExecutor::new(StartFifo::create(&self.dir)?, filter, rlimits.clone(), env, hooks).with_late(late_files);
         let builder = InitBuilder {
             id: &self.id,
             dir: &self.dir,
             bundle: &self.bundle.dir,
             rootfs: &self.bundle.rootfs,
             spec,
-            cgroup_path: &cgroup_path,
+            cgroup_path,
+            parent: Parent::Here,
             oom_score_adj: process.and_then(|process| process.oom_score_adj()),
             console,
             preserve_fds: args.preserve_fds,
+            has_own_pid_namespace: state.has_own_pid_namespace,
             no_pivot: args.no_pivot,
         };
         if !args.no_new_keyring {
             session_keyring::join(self.id.as_str())?;
         }
         working_directory::make(&builder.spec, &self.bundle.rootfs)?;
-        log::debug!("create {}: bundle {}, cgroup {}", self.id, self.bundle.dir.display(), cgroup_path.display());
-        let pid = builder.build(executor)?;
+        log::debug!("create {}: bundle {}, cgroup {}", self.id, self.bundle.dir.display(), builder.cgroup_path.display());
+        let (born, membership) = make_init(&cgroup, builder, executor)?;
+        let pid = born.init;
+        rootless_cgroup::require_member(&cgroup, pid)?;
         drop(placeholder);
         // It waits for `start`, and is this process' child: its id is nobody else's.
         let init = sys::pidfd_open(pid).context("open the init process")?;
@@ -153,7 +165,9 @@ impl Creation {
         limits.write_before_start(&cgroup)?;
         state.init = Some(ProcessIdentity::of(pid).with_context(|| format!("identify the init process {pid}"))?);
         state.store(&self.dir)?;
-        membership.keep();
+        if let Some(membership) = membership {
+            membership.keep();
+        }
         Ok(pid)
     }
 
@@ -176,7 +190,7 @@ impl Creation {
             bundle: self.bundle.dir.clone(),
             rootfs: self.bundle.rootfs.clone(),
             created: Timestamp::now(),
-            owner: nix::unistd::geteuid().as_raw(),
+            owner: rootless::owner(),
             annotations,
             has_own_keyring: !args.no_new_keyring,
             cgroup: cgroup.clone(),
@@ -184,6 +198,24 @@ impl Creation {
             init: None,
         }
     }
+}
+
+/// Makes the init process in its cgroup; it is a child of this process, which may have to be there as well.
+fn make_init(cgroup: &Cgroup, builder: InitBuilder<'_>, executor: InitExecutor) -> anyhow::Result<(Born, Option<Membership>)> {
+    if !hooks::run_before_init(&builder.spec) {
+        match cgroup.fork_inside()? {
+            Some(Birth::Maker(report)) => report.end(builder.build_for_parent(executor)),
+            Some(Birth::Parent(maker)) => {
+                if let Some(born) = maker.init()? {
+                    return Ok((born, None));
+                }
+                log::debug!("{}: whoever is born in the cgroup is killed: init is moved there", builder.id);
+            }
+            None => {}
+        }
+    }
+    let membership = cgroup.join_what_libcontainer_leaves_out()?;
+    Ok((Born::alone(builder.build(executor)?), Some(membership)))
 }
 
 fn has_own_pid_namespace(spec: &Spec) -> bool {
@@ -204,9 +236,7 @@ fn refuse_strangers(cgroup: &Cgroup, path: &Path) -> anyhow::Result<()> {
 
 /// Ends what a failed create has cloned (they wait for messages that nobody will send), and removes the cgroups.
 fn undo_processes(cgroup: &Cgroup) {
-    let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-    for child in children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw) {
-        // Our own children, not reaped yet: their ids cannot belong to anybody else.
+    for child in birth::children() {
         if kill(child, Signal::SIGKILL).is_ok() {
             waitpid(child, None).ok();
         }

@@ -6,9 +6,7 @@
 
 use std::ffi::OsString;
 
-use clap::{ArgAction, CommandFactory};
-
-use crate::cli::Cli;
+use clap::ArgAction;
 
 /// A verb of both worlds and the name of its operator meaning.
 struct SharedVerb {
@@ -40,10 +38,9 @@ pub(crate) struct Resolved {
     pub(crate) world: World,
 }
 
-/// Settles the verb of `args` (with the program's name first).
-pub(crate) fn resolve(mut args: Vec<OsString>) -> Resolved {
-    let cli = Cli::command();
-    let Some(verb_at) = first_operand(&args, 1, &[&cli]) else {
+/// Settles the verb of `args` (with the program's name first) by the flags of the whole command line.
+pub(crate) fn resolve(mut args: Vec<OsString>, cli: &clap::Command) -> Resolved {
+    let Some(verb_at) = first_operand(&args, 1, &[cli]) else {
         return Resolved { args, world: World::Oci };
     };
     let verb = args.get(verb_at).and_then(|verb| verb.to_str()).unwrap_or_default().to_owned();
@@ -117,10 +114,13 @@ fn takes_value(commands: &[&clap::Command], is_meant: impl Fn(&clap::Arg) -> boo
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::cli::Cli;
 
     fn resolved(line: &str) -> Resolved {
-        resolve(line.split_whitespace().map(OsString::from).collect())
+        resolve(line.split_whitespace().map(OsString::from).collect(), &Cli::command())
     }
 
     #[test]

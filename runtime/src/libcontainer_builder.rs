@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::Context;
@@ -22,13 +22,14 @@ use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::process::args::{ContainerArgs, ContainerType};
 use libcontainer::process::channel::ChannelError;
 use libcontainer::process::container_main_process::{ProcessError, container_main_process};
-use libcontainer::syscall::syscall::{SyscallType, create_syscall};
-use libcontainer::user_ns::UserNamespaceConfig;
-use libcontainer::utils;
+use libcontainer::syscall::syscall::SyscallType;
 
+use crate::cgroup::birth;
 use crate::container_id::ContainerId;
 use crate::init_executor::InitExecutor;
 use crate::logging::Causes;
+use crate::map_program;
+use crate::rootless;
 use crate::spec_normalise;
 
 /// What is needed to make an init process.
@@ -43,30 +44,43 @@ pub(crate) struct InitBuilder<'a> {
     pub(crate) rootfs: &'a Path,
     /// In its normal form.
     pub(crate) spec: Spec,
-    /// From the root of each hierarchy.
-    pub(crate) cgroup_path: &'a Path,
+    /// From the root of each hierarchy; libcontainer moves what it clones there.
+    pub(crate) cgroup_path: PathBuf,
+    /// Whose child init is.
+    pub(crate) parent: Parent,
     /// `oom_score_adj` of the process.
     pub(crate) oom_score_adj: Option<i32>,
     /// Receives the master side of the terminal.
     pub(crate) console: Option<BorrowedFd<'a>>,
     /// As many descriptors from 3 on stay open.
     pub(crate) preserve_fds: u32,
+    /// In which the init process is number 1.
+    pub(crate) has_own_pid_namespace: bool,
     /// chroot instead of pivot_root.
     pub(crate) no_pivot: bool,
 }
 
+/// The parent of an init process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parent {
+    /// This process.
+    Here,
+    /// The parent of this process.
+    Above,
+}
+
 impl InitBuilder<'_> {
-    /// Makes the init process, which then waits for [`start`]. Returns its process id; it is a child of this process.
+    /// Makes the init process, which then waits for [`start`]. Returns its process id.
     pub(crate) fn build(self, executor: InitExecutor) -> anyhow::Result<i32> {
-        let syscall = create_syscall();
-        utils::validate_spec_for_new_user_ns(&self.spec, &*syscall).context("user namespace")?;
-        let user_ns_config = UserNamespaceConfig::new(&self.spec).context("user namespace")?;
+        let (user_ns_config, _programs) = map_program::user_namespace(&self.spec, self.dir)?;
         let notify_listener = NotifyListener::new(&self.dir.join(NOTIFY_FILE)).context("make the start socket")?;
         set_oom_score_adj(self.oom_score_adj)?;
         forget_the_caller()?;
         nix::sys::prctl::set_dumpable(false).context("make this process undumpable")?;
         let annotations = self.spec.annotations().clone().unwrap_or_default();
-        let state = hook_state(self.id.as_str(), self.spec.version(), self.bundle, annotations);
+        let mut state = hook_state(self.id.as_str(), self.spec.version(), self.bundle, annotations);
+        // For createContainer hooks, which are told the number that the process has in the container; the others get the host's.
+        state.pid = self.has_own_pid_namespace.then_some(1);
         let args = ContainerArgs {
             container_type: ContainerType::InitContainer,
             syscall: SyscallType::default(),
@@ -77,7 +91,7 @@ impl InitBuilder<'_> {
             container: Some(Container { state, root: self.dir.to_owned() }),
             user_ns_config,
             cgroup_config: CgroupConfig {
-                cgroup_path: self.cgroup_path.to_owned(),
+                cgroup_path: self.cgroup_path,
                 systemd_cgroup: false,
                 container_name: self.id.to_string(),
             },
@@ -87,12 +101,19 @@ impl InitBuilder<'_> {
             stdin: None,
             stdout: None,
             stderr: None,
-            as_sibling: false,
+            as_sibling: self.parent == Parent::Above,
             pid_file: None,
             spec: Rc::new(self.spec),
         };
         let causes = Causes::note()?;
         container_main_process(&args).map(|pid| pid.as_raw()).map_err(|error| anyhow::anyhow!(reason(&error, causes.first())))
+    }
+}
+
+impl InitBuilder<'_> {
+    /// The same in a process that is in the cgroup already, for its parent.
+    pub(crate) fn build_for_parent(self, executor: InitExecutor) -> anyhow::Result<i32> {
+        Self { cgroup_path: birth::decoy(self.dir)?, parent: Parent::Above, ..self }.build(executor)
     }
 }
 
@@ -112,7 +133,11 @@ pub(crate) fn hook_state(id: &str, oci_version: &str, bundle: &Path, annotations
 /// Takes from this process what the container would inherit of its caller: libcontainer sets groups and a file mode mask only when the
 /// specification names them.
 fn forget_the_caller() -> anyhow::Result<()> {
-    nix::unistd::setgroups(&[]).context("drop the caller's groups")?;
+    match nix::unistd::setgroups(&[]) {
+        // A user namespace without setgroups: nobody in it can drop a group, or take one.
+        Err(nix::errno::Errno::EPERM) if rootless::in_user_namespace() => {}
+        done => done.context("drop the caller's groups")?,
+    }
     nix::sys::stat::umask(spec_normalise::UMASK);
     Ok(())
 }

@@ -13,7 +13,9 @@ mod container;
 mod container_id;
 mod container_lock;
 mod container_view;
+mod copy_up;
 mod creation;
+mod errand;
 mod exec_process;
 mod foreground;
 #[cfg(test)]
@@ -28,12 +30,19 @@ mod late_mounts;
 mod libcontainer_builder;
 mod logging;
 mod loopback;
+mod map_program;
+mod mount_options;
 mod mount_targets;
+mod number_set;
 mod operator;
 mod preserved_fds;
 mod quantity;
 mod rlimit;
 mod rootfs_dev;
+mod rootless;
+mod rootless_cgroup;
+mod rootless_mapping;
+mod scheduling;
 mod sealed_executable;
 mod seccomp;
 mod session_keyring;
@@ -49,17 +58,22 @@ mod supervised_bundle;
 mod supervision;
 mod sys;
 mod table;
+mod tree_copy;
 mod verbs;
 mod working_directory;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
 
 use cli::{Cli, Command, OciCommand};
 use grammar::World;
+
+/// For a process that lives milliseconds: musl's own asks the kernel for a mapping for every few objects, and gives it back.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 /// Wrong usage of an OCI verb, as runc; and every error of a verb that has no other code.
 const FAILURE: u8 = 1;
@@ -70,11 +84,16 @@ const EXEC_FAILURE: u8 = 255;
 
 fn main() -> ExitCode {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if let Some(done) = map_program::perform(&args) {
+        return done;
+    }
     // A caller that ignores it would take the exit codes of our children away.
     sys::default_signals(libc::SIGCHLD..=libc::SIGCHLD);
+    rootless::remember_owner();
     let sealed = sealed_executable::seal(&args);
-    let resolved = grammar::resolve(args);
-    let cli = match Cli::try_parse_from(&resolved.args) {
+    let mut command = Cli::command();
+    let resolved = grammar::resolve(args, &command);
+    let cli = match command.try_get_matches_from_mut(&resolved.args).and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return wrong_usage(&error, &resolved),
     };

@@ -8,14 +8,14 @@
 
 use std::ffi::{CString, OsStr};
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use anyhow::Context;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat, stat};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::execveat;
 
@@ -43,7 +43,7 @@ pub(crate) fn seal(args: &[std::ffi::OsString]) -> anyhow::Result<()> {
     if !makes_container || !nix::unistd::geteuid().is_root() || is_sealed()? {
         return Ok(());
     }
-    execute_again(args).context("execute hshim from a read-only mount")
+    execute_again(args, None).context("execute hshim from a read-only mount")
 }
 
 /// Refuses to go on where the container could reach a writable file.
@@ -57,14 +57,19 @@ fn is_sealed() -> anyhow::Result<bool> {
     Ok(fstatvfs(&own).with_context(|| format!("look at the mount of {OWN}"))?.flags().contains(FsFlags::ST_RDONLY))
 }
 
-fn execute_again(args: &[std::ffi::OsString]) -> anyhow::Result<()> {
+/// Executes this program again from a read-only mount, perhaps with one variable more.
+pub(crate) fn execute_again(args: &[std::ffi::OsString], added: Option<(&str, String)>) -> anyhow::Result<()> {
     let origin = path();
-    let tree = sys::open_tree(AT_FDCWD, OWN, sys::Tree::Alone)?;
+    // In a new mount namespace OWN is still a file of the former one, of which no clone can be made.
+    let file = if added.is_some() { origin.to_str().context("the path of the executable is not UTF-8")? } else { OWN };
+    let tree = sys::open_tree(AT_FDCWD, file, sys::Tree::Alone).with_context(|| format!("take {file}"))?;
+    require_same(&tree, file)?;
     sys::mount_setattr(tree.as_fd(), "", sys::MountAttributes { set: libc::MOUNT_ATTR_RDONLY, ..Default::default() })?;
     let text = |text: &OsStr| CString::new(text.as_bytes()).context("an argument or a variable contains NUL");
     let argv = args.iter().map(|arg| text(arg)).collect::<anyhow::Result<Vec<_>>>()?;
     let own = (OsStr::new(ORIGIN).to_owned(), origin.into_os_string());
-    let variables = std::env::vars_os().chain([own]).map(|(name, value)| {
+    let added = added.map(|(name, value)| (name.into(), value.into()));
+    let variables = std::env::vars_os().chain([own]).chain(added).map(|(name, value)| {
         let mut variable = name;
         variable.push("=");
         variable.push(value);
@@ -74,5 +79,12 @@ fn execute_again(args: &[std::ffi::OsString]) -> anyhow::Result<()> {
     // Kept open until execve has it; close-on-exec then lets the mount go out of everybody's reach.
     let held = File::from(tree);
     execveat(&held, c"", &argv, &env, AtFlags::AT_EMPTY_PATH)?;
+    Ok(())
+}
+
+/// A path may lead to another program by now.
+fn require_same(tree: &OwnedFd, file: &str) -> anyhow::Result<()> {
+    let (own, found) = (stat(OWN).with_context(|| format!("look at {OWN}"))?, fstat(tree)?);
+    anyhow::ensure!((own.st_dev, own.st_ino) == (found.st_dev, found.st_ino), "{file} is not this program any more: try again");
     Ok(())
 }

@@ -19,10 +19,13 @@ use crate::cgroup::limits::Limits;
 use crate::cgroup::systemd::Unit;
 use crate::cgroup::{Cgroup, Driver, HierarchyKind};
 use crate::container_id::ContainerId;
+use crate::hooks;
 use crate::late_mounts::{LateMounts, is_bind, normal, propagation};
+use crate::mount_options;
 use crate::mount_targets;
 use crate::rlimit;
 use crate::rootfs_dev::prepare_dev;
+use crate::rootless;
 use crate::seccomp;
 use crate::spec_faults::faults;
 
@@ -55,6 +58,7 @@ pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId, driver: Driver) -> an
     anyhow::ensure!(faults.is_empty(), "{}: {}", file.display(), faults.join("; "));
     Validator::validate_spec(&bundle.spec).with_context(|| file.display().to_string())?;
     let mut spec = bundle.spec.clone();
+    hooks::write_out_environment(&mut spec);
     let mut mounts: Vec<Mount> = spec.mounts().iter().flatten().map(|mount| written_out(mount, &bundle.dir)).collect();
     mount_targets::resolve(&bundle.rootfs, &mut mounts)?;
     spec.set_mounts(Some(mounts));
@@ -69,8 +73,10 @@ pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId, driver: Driver) -> an
         linux.set_rootfs_propagation(linux.rootfs_propagation().as_deref().and_then(root_propagation));
     }
     let limits = take_resources(&mut spec, &cgroup, driver).with_context(|| file.display().to_string())?;
+    rootless::take_user_namespace(&mut spec);
     let late_mounts = LateMounts::take(&mut spec)?;
-    let mounts = spec.mounts().iter().flatten().flat_map(|mount| replaced(mount, &cgroup)).collect();
+    let mut mounts: Vec<Mount> = spec.mounts().iter().flatten().flat_map(|mount| replaced(mount, &cgroup)).collect();
+    mounts.iter_mut().for_each(mount_options::for_kernel);
     spec.set_mounts(Some(mounts));
     let no_new_privileges = spec.process().as_ref().and_then(|process| process.no_new_privileges());
     let seccomp = match spec.linux_mut() {
@@ -125,10 +131,13 @@ fn take_resources(spec: &mut Spec, cgroup: &Cgroup, driver: Driver) -> anyhow::R
     if let Some(linux) = spec.linux_mut() {
         linux.set_resources(None);
     }
+    if driver == Driver::Absent {
+        return Limits::of_absent(&resources);
+    }
     let limits = Limits::of_new(&resources, cgroup)?;
     match (driver, spec.annotations()) {
         (Driver::Systemd, Some(annotations)) => limits.annotated(annotations),
-        (Driver::Systemd, None) | (Driver::Files, _) => Ok(limits),
+        (Driver::Systemd, None) | (Driver::Files | Driver::Absent, _) => Ok(limits),
     }
 }
 
@@ -144,6 +153,8 @@ fn place(written: Option<&Path>, id: &ContainerId, driver: Driver) -> anyhow::Re
             let path = unit.cgroup_path();
             Cgroup::locate_unit(unit).map(|cgroup| (path, cgroup))
         }
+        // libcontainer wants a path, tries it, and passes over it.
+        Driver::Absent => cgroup_path(written, id).map(|path| (path, Cgroup::default())),
     }
 }
 
@@ -214,7 +225,8 @@ fn complete(written: Option<&LinuxCapabilities>) -> LinuxCapabilities {
 
 /// Whether hard limits and `oom_score_adj` may be changed freely; machines inside machines often lack it.
 pub(crate) fn may_raise_limits() -> bool {
-    caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_RESOURCE).unwrap_or(false)
+    // In a user namespace it is there, and not enough.
+    !rootless::in_user_namespace() && caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_RESOURCE).unwrap_or(false)
 }
 
 /// A limit that this process can set without CAP_SYS_RESOURCE.

@@ -74,7 +74,8 @@ impl StartFifo {
     }
 }
 
-fn path(dir: &Path) -> PathBuf {
+/// Where it is: every process of a create has it open until it executes something.
+pub(crate) fn path(dir: &Path) -> PathBuf {
     dir.join("exec.fifo")
 }
 

@@ -25,6 +25,7 @@ use crate::bundle_presets;
 use crate::cli::{BundleArgs, Globals, Supervise};
 use crate::container_id::ContainerId;
 use crate::container_lock::ContainerLock;
+use crate::rootless::Privilege;
 use crate::sealed_executable;
 use crate::shim_process::{self, Launched, Launching};
 use crate::supervised_bundle::is_asked_by_shim;
@@ -64,6 +65,10 @@ pub(crate) fn plan(args: &BundleArgs, id: &ContainerId, bundle: &Bundle) -> anyh
 
 /// What cannot be given to each life of a container anew.
 fn refuse_unsupported(args: &BundleArgs, bundle: &Bundle) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        Privilege::own() != Privilege::User,
+        "hshim.dev/…: supervision takes root: create the container with --supervise=never, or as root"
+    );
     let terminal = bundle.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
     anyhow::ensure!(
         !terminal,

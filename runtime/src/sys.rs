@@ -196,6 +196,21 @@ pub(crate) fn fork() -> nix::Result<Option<Pid>> {
     })
 }
 
+/// `<linux/sched.h>`; libc has a constant that is too narrow for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// The same into a cgroup of version 2 (clone3(2), `CLONE_INTO_CGROUP`).
+pub(crate) fn fork_into_cgroup(cgroup: BorrowedFd<'_>) -> io::Result<Option<Pid>> {
+    // SAFETY: an all-zero clone_args asks for what fork(2) does.
+    let mut wanted: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
+    wanted.flags = CLONE_INTO_CGROUP;
+    wanted.exit_signal = libc::SIGCHLD.cast_unsigned().into();
+    wanted.cgroup = number(cgroup).into();
+    // SAFETY: as of `fork`; without CLONE_VM the child has memory and a stack of its own.
+    let pid = result(unsafe { libc::syscall(libc::SYS_clone3, &raw const wanted, size_of::<libc::clone_args>()) })?;
+    (pid != 0).then(|| i32::try_from(pid).map(Pid::from_raw)).transpose().map_err(io::Error::other)
+}
+
 /// Opens the slave of a pseudoterminal by its master (ioctl_tty(2), TIOCGPTPEER): no path is looked up.
 pub(crate) fn open_pty_peer(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;

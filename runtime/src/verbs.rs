@@ -24,7 +24,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use crate::cgroup::systemd;
-use crate::cli::{CgroupManager, Globals, OciCommand, Rootless};
+use crate::cli::{CgroupManager, Globals, OciCommand};
+use crate::container::Container;
 
 /// Performs one verb. An error is printed by the caller.
 pub(crate) fn run(command: OciCommand, globals: &Globals) -> anyhow::Result<ExitCode> {
@@ -63,16 +64,22 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// What every verb that touches a container needs, asked once so that the answer is not an EPERM from the depth.
-fn require_privilege(globals: &Globals) -> anyhow::Result<()> {
+/// What no verb that touches a container can do.
+fn refuse_unsupported(globals: &Globals) -> anyhow::Result<()> {
     anyhow::ensure!(
-        nix::unistd::geteuid().is_root(),
-        "hshim needs root to run containers: rootless use is not supported yet, run it with sudo"
+        globals.cgroup_manager != Some(CgroupManager::Disabled),
+        "--cgroup-manager disabled: hshim goes without a cgroup only where none can be written (--rootless)"
     );
+    Ok(())
+}
+
+/// What is done with the files of a cgroup.
+fn require_cgroup(container: &Container) -> anyhow::Result<()> {
     anyhow::ensure!(
-        globals.rootless != Rootless::True,
-        "--rootless true: hshim does not pass over cgroup errors: leave the flag out, and run it with write access to the cgroup file system"
+        !container.state.cgroup.dirs().is_empty(),
+        "{}: this container has no cgroup, because it was made without access to one: name a cgroup in linux.cgroupsPath that is writable \
+         for its user, or make it as root",
+        container.state.id
     );
-    anyhow::ensure!(globals.cgroup_manager != Some(CgroupManager::Disabled), "--cgroup-manager disabled: hshim needs cgroups");
     Ok(())
 }

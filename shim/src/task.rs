@@ -26,6 +26,7 @@ mod service;
 pub(crate) mod shared;
 mod stats;
 mod tasks;
+mod updates;
 
 pub(crate) use mounts::unmount_below;
 pub(crate) use service::services;

@@ -1,10 +1,12 @@
-//! The callers of an OCI runtime, from the distribution: podman with conmon, and containerd's own shim for runc. Each check runs with the
-//! installed runc first, so that it is known to hold, and then with hshim.
+//! The callers of an OCI runtime, from the distribution: conmon alone, podman with conmon, and containerd's own shim for runc. Each check runs
+//! with the installed runc first, so that it is known to hold, and then with hshim.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod conmon;
 mod containerd;
 mod podman;
+mod podman_rootless;
 
 use std::path::PathBuf;
 

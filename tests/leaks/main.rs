@@ -1,6 +1,7 @@
 //! Nothing leaks: after many lives of containers this machine has the same processes, mounts, cgroups, descriptors and files as before.
 //!
-//! `HSHIM_SOAK=1000` asks for that many lives one after the other; otherwise there are few.
+//! `HSHIM_SOAK=1000` asks for that many lives one after the other, and as many killed creates (or one at each system call, if those are
+//! fewer), and for a hundred at once; otherwise there are few.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -16,9 +17,16 @@ use hshim_tests::{programs, skip, wait};
 /// How many lives one after the other, and how many at once.
 const FEW: usize = 40;
 const AT_ONCE: usize = 50;
+/// How long a create takes changes with the other work of the machine.
+const MEASURED_EVERY: u64 = 20;
+const AT_ONCE_IN_SOAK: usize = 100;
+
+fn soak() -> Option<usize> {
+    std::env::var("HSHIM_SOAK").ok().and_then(|count| count.parse().ok())
+}
 
 fn lives() -> usize {
-    std::env::var("HSHIM_SOAK").ok().and_then(|count| count.parse().ok()).unwrap_or(FEW)
+    soak().unwrap_or(FEW)
 }
 
 /// What a bundle's containers could leave behind.
@@ -104,7 +112,8 @@ fn many_containers_at_once_leave_nothing() {
     if let Some(why) = skip::why_no_containers() {
         hshim_tests::skip!("{why}");
     }
-    let bundles: Vec<Bundle> = (0..AT_ONCE).map(|_| Bundle::new("sleep 1000")).collect();
+    let count = if soak().is_some() { AT_ONCE_IN_SOAK } else { AT_ONCE };
+    let bundles: Vec<Bundle> = (0..count).map(|_| Bundle::new("sleep 1000")).collect();
     let all = |args: fn(&Bundle) -> Vec<String>| {
         let start = |bundle: &Bundle| {
             let args = args(bundle);
@@ -146,22 +155,104 @@ fn failures_leave_nothing() {
     }
 }
 
+/// Whether, and with what, creates can be killed here.
+fn why_no_killing() -> Option<&'static str> {
+    skip::why_no_containers().or_else(|| (!programs::judges_hshim()).then_some("runc 1.1 leaves processes and cgroups behind"))
+}
+
+/// What killed creates have left, each counted once for each: a test that never finds any has killed at no point of interest.
+#[derive(Debug, Default)]
+struct Remains {
+    directories: usize,
+    cgroups: usize,
+    processes: usize,
+    finished: usize,
+}
+
+impl Remains {
+    /// Looks, deletes, and expects that nothing is left.
+    fn clear(&mut self, bundle: &Bundle) {
+        self.directories += usize::from(bundle.root().join("containers").join(bundle.id()).exists());
+        self.cgroups += usize::from(!bundle.cgroups().is_empty());
+        self.processes += usize::from(!processes_of(bundle).is_empty());
+        self.finished += usize::from(bundle.status() == "created");
+        bundle.ok(&["delete", "--force", bundle.id()]);
+        assert_nothing_is_left(bundle);
+    }
+
+    fn assert_all_kinds(&self, kills: usize) {
+        println!("{kills} kills: {self:?}");
+        let all = [self.directories, self.cgroups, self.processes];
+        assert!(all.iter().all(|count| *count > 0), "{kills} kills, and never all kinds of remains: {self:?}");
+    }
+}
+
 #[test]
-fn a_create_that_is_killed_at_any_point_leaves_what_delete_clears() {
-    if let Some(why) = skip::why_no_containers() {
+fn a_create_that_is_killed_at_any_time_leaves_what_delete_clears() {
+    if let Some(why) = why_no_killing() {
         hshim_tests::skip!("{why}");
     }
-    if !programs::judges_hshim() {
-        hshim_tests::skip!("runc 1.1 leaves processes and cgroups behind");
-    }
     let bundle = Bundle::new("sleep 1000");
+    let begin = || bundle.command(&["create", bundle.id()]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut whole = 0;
+    let mut remains = Remains::default();
     for point in 0..lives() as u64 {
-        let mut create = bundle.command(&["create", bundle.id()]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // A point in time is what is wanted here, not a condition: 0 to 100 ms in uneven steps.
-        std::thread::sleep(Duration::from_micros(point * 7919 % 100_000));
+        if point % MEASURED_EVERY == 0 {
+            let began = std::time::Instant::now();
+            assert!(begin().wait().unwrap().success());
+            whole = u64::try_from(began.elapsed().as_micros()).unwrap();
+            bundle.ok(&["delete", "--force", bundle.id()]);
+        }
+        let mut create = begin();
+        // A point in time is what is wanted here, not a condition: all over the time that a create takes, in uneven steps.
+        std::thread::sleep(Duration::from_micros(point * 7919 % whole));
         create.kill().unwrap();
         create.wait().unwrap();
-        bundle.ok(&["delete", "--force", bundle.id()]);
-        assert_nothing_is_left(&bundle);
+        remains.clear(&bundle);
     }
+    remains.assert_all_kinds(lives());
+}
+
+/// The system calls of a trace of strace, each with how many of its name have been before it and itself.
+fn counted(trace: &str) -> Vec<(String, usize)> {
+    let mut counts = std::collections::BTreeMap::<&str, usize>::new();
+    let names = trace.lines().filter_map(|line| line.split_once('(')).map(|(name, _rest)| name);
+    let names = names.filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
+    let count = |name| {
+        let count = counts.entry(name).or_default();
+        *count += 1;
+        (name.to_owned(), *count)
+    };
+    names.map(count).collect()
+}
+
+/// By strace, which kills at the entry of one certain system call.
+#[test]
+fn a_create_that_is_killed_at_any_system_call_leaves_what_delete_clears() {
+    if let Some(why) = why_no_killing().or_else(|| programs::installed("strace").is_none().then_some("no strace")) {
+        hshim_tests::skip!("{why}");
+    }
+    let bundle = Bundle::new("sleep 1000");
+    let traced = |injection: Option<&(String, usize)>| {
+        let create = bundle.command(&["create", bundle.id()]);
+        let mut strace = std::process::Command::new("strace");
+        strace.arg("-o").arg(bundle.scratch.join("calls"));
+        strace.args(injection.map(|(name, number)| format!("--inject={name}:signal=SIGKILL:when={number}")));
+        strace.arg(create.get_program()).args(create.get_args()).current_dir(bundle.dir());
+        strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
+    };
+    assert!(traced(None).success());
+    let calls = counted(&fs::read_to_string(bundle.scratch.join("calls")).unwrap());
+    let mut remains = Remains::default();
+    remains.clear(&bundle);
+    let points: Vec<_> = calls.iter().step_by(calls.len().div_ceil(lives()).max(1)).collect();
+    let mut killed = 0;
+    for point in &points {
+        // A call whose number varies may not come so often in another run.
+        killed += usize::from(!traced(Some(point)).success());
+        remains.clear(&bundle);
+    }
+    println!("a create of {} system calls, killed {killed} times", calls.len());
+    assert!(killed * 10 >= points.len() * 9, "only {killed} of {} creates were killed", points.len());
+    remains.assert_all_kinds(points.len());
 }

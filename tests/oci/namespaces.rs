@@ -221,6 +221,22 @@ fn exec_enters_the_user_namespace() {
 }
 
 #[test]
+fn a_user_namespace_may_be_mapped_by_several_ranges() {
+    let mut bundle = bundle!("id -u; echo $(cat /proc/self/uid_map) $(cat /proc/self/gid_map)");
+    bundle.edit(|config| {
+        in_user_namespace(config);
+        for (field, first) in [("uidMappings", 100_000), ("gidMappings", 200_000)] {
+            config["linux"][field] = json!([
+                {"containerID": 0, "hostID": first, "size": 10}, {"containerID": 10, "hostID": first + 1000, "size": 10}
+            ]);
+        }
+        config["process"]["user"] = json!({"uid": 15, "gid": 16});
+    });
+    hand_over(&bundle);
+    assert_eq!(bundle.says(), "15\n0 100000 10 10 101000 10 0 200000 10 10 201000 10");
+}
+
+#[test]
 fn a_user_that_is_not_mapped_is_refused() {
     let mut bundle = bundle!("true");
     bundle.edit(|config| {

@@ -17,10 +17,12 @@ use libcontainer::oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
 
 use super::dbus::Value;
 use super::device_rules::{self, Verdicts};
+use super::resources::Version;
 use super::setting::{self, Setting};
 use super::systemd::{self, Placeholder, Wishes};
 use super::{Cgroup, HierarchyKind, device_program, resources};
 use crate::atomic_file;
+use crate::rootless;
 
 /// Resources whose settings are known to make sense.
 #[derive(Clone, Debug, Default)]
@@ -32,10 +34,25 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Of a new container; an error names everything that is wrong. One without any rule about devices gets the usual ones.
+    /// Of a new container; an error names everything that is wrong. One without any rule about devices gets the usual ones. In a user
+    /// namespace there are none: the kernel lets nobody there set them, and nobody make a device.
     pub(crate) fn of_new(resources: &LinuxResources, cgroup: &Cgroup) -> anyhow::Result<Self> {
-        let written = resources.devices().as_deref().unwrap_or_default();
-        Ok(Self { devices: Some(device_rules::rules(written)?), ..Self::of_update(resources, cgroup)? })
+        let written = device_rules::rules(resources.devices().as_deref().unwrap_or_default())?;
+        let devices = (!rootless::in_user_namespace()).then_some(written);
+        Ok(Self { devices, ..Self::of_update(resources, cgroup)? })
+    }
+
+    /// Of a container without a cgroup: none.
+    pub(crate) fn of_absent(resources: &LinuxResources) -> anyhow::Result<Self> {
+        let asked = resources::plan(resources, &|_controller| Some(Version::V2))?;
+        let fields: Vec<&str> = asked.iter().map(|setting| setting.field.as_str()).collect();
+        anyhow::ensure!(
+            fields.is_empty(),
+            "{}: a limit needs a cgroup, and this user may not write the cgroup file system: name a cgroup in linux.cgroupsPath that was \
+             handed over to the user, or run hshim as root",
+            fields.join(", ")
+        );
+        Ok(Self::default())
     }
 
     /// Of an update; device rules only if there are some.

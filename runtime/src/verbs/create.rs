@@ -14,14 +14,15 @@ use crate::container::Container;
 use crate::container_id::ContainerId;
 use crate::creation::Creation;
 use crate::preserved_fds;
+use crate::rootless;
 use crate::supervision;
 
 use super::delete::{self, CgroupFate};
-use super::require_privilege;
+use super::refuse_unsupported;
 
 /// Performs `create`.
 pub(crate) fn create(args: &BundleArgs, globals: &Globals) -> anyhow::Result<()> {
-    require_privilege(globals)?;
+    refuse_unsupported(globals)?;
     preserved_fds::require_open(args.preserve_fds)?;
     let id: ContainerId = args.id.parse()?;
     let bundle = bundle_presets::open(args, &id, globals)?;
@@ -29,9 +30,10 @@ pub(crate) fn create(args: &BundleArgs, globals: &Globals) -> anyhow::Result<()>
         let launched = supervision::begin(plan, args, &bundle, globals)?;
         return write_pid_file(args.pid_file.as_deref(), launched.shim);
     }
+    rootless::enter(&bundle, globals)?;
     let console = console(args, &bundle, Terminal::HandedOn)?;
     let pidfd_socket = PidfdSocket::connect(args.pidfd_socket.as_deref())?;
-    let creation = Creation::new(id.clone(), bundle, globals);
+    let creation = Creation::new(id.clone(), bundle, globals)?;
     let pid = creation.create(args, console.as_ref().map(AsFd::as_fd))?;
     let announced = pidfd_socket.send(pid).and_then(|()| write_pid_file(args.pid_file.as_deref(), pid));
     announced.inspect_err(|_error| match Container::open_locked(&globals.root, &id) {

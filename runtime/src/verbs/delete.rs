@@ -14,7 +14,7 @@ use crate::hooks;
 use crate::status::Status;
 use crate::supervised_bundle::SupervisedBundle;
 
-use super::require_privilege;
+use super::refuse_unsupported;
 
 /// How long a killed init process may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ pub(crate) enum Force {
 
 /// Performs `delete`.
 pub(crate) fn delete(args: &DeleteArgs, globals: &Globals) -> anyhow::Result<()> {
-    require_privilege(globals)?;
+    refuse_unsupported(globals)?;
     let id: ContainerId = args.id.parse()?;
     let force = if args.force { Force::Yes } else { Force::No };
     let fate = if args.keep_cgroup { CgroupFate::Kept } else { CgroupFate::Removed };
@@ -110,6 +110,9 @@ pub(crate) fn end_processes(container: &Container) -> anyhow::Result<()> {
         anyhow::ensure!(init.ends_within(PATIENCE)?, "the init process does not end {} s after SIGKILL", PATIENCE.as_secs());
         // A zombie keeps a v1 cgroup busy, and that of a `create` which undoes itself is its own child.
         init.reap();
+    }
+    if container.state.init.is_none() && cgroup.dirs().is_empty() {
+        container.kill_unfinished();
     }
     if container.state.init.is_none() || !container.state.has_own_pid_namespace {
         cgroup.kill_all()?;

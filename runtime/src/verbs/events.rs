@@ -16,7 +16,7 @@ use crate::container::Container;
 use crate::init_process::InitProcess;
 use crate::status::Status;
 
-use super::require_privilege;
+use super::{refuse_unsupported, require_cgroup};
 
 /// One line of output.
 #[derive(Serialize)]
@@ -30,9 +30,10 @@ struct Event<'a> {
 
 /// Performs `events`.
 pub(crate) fn events(args: &EventsArgs, globals: &Globals) -> anyhow::Result<()> {
-    require_privilege(globals)?;
+    refuse_unsupported(globals)?;
     anyhow::ensure!(!args.interval.is_zero(), "--interval: must be greater than 0");
     let container = Container::open(&globals.root, &args.id.parse()?)?;
+    require_cgroup(&container)?;
     let init = container.init()?.context("container not running")?;
     anyhow::ensure!(container.status()? != Status::Stopped, "container not running: {}", args.id);
     if args.stats {

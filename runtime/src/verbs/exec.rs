@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use hshim_enter::{CgroupEntry, ContainerCgroup, EnterProgram, Entered, Entry, Report, Shape, Target};
+use hshim_enter::{CgroupEntry, ContainerCgroup, EnterProgram, Entered, Entry, Report, Shape, Target, wire};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 use crate::cli::{ExecArgs, Globals};
@@ -24,7 +24,7 @@ use crate::status::Status;
 use crate::sys;
 
 use super::create::write_pid_file;
-use super::require_privilege;
+use super::refuse_unsupported;
 
 /// The command is not there, or cannot be executed.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,7 @@ impl NotExecuted {
 
 /// Performs `exec`.
 pub(crate) fn exec(args: &ExecArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
-    require_privilege(globals)?;
+    refuse_unsupported(globals)?;
     preserved_fds::require_open(args.preserve_fds)?;
     let container = Container::open(&globals.root, &args.id.parse()?)?;
     let init = running_init(&container, args)?;
@@ -53,7 +53,7 @@ pub(crate) fn exec(args: &ExecArgs, globals: &Globals) -> anyhow::Result<ExitCod
     anyhow::ensure!(!init.has_ended()?, "cannot exec in a stopped container");
     let process = ExecProcess::new(args, &container, &root, &enter_bin(&globals.root, &container.state.id))?;
     let target = Target::from_pidfd(u32::try_from(pid)?, init.into()).context("look at the container's namespaces")?;
-    let cgroup = exec_cgroup(args, target.pid())?;
+    let cgroup = exec_cgroup(args, &container, target.pid())?;
     let pidfd_socket = PidfdSocket::connect(args.pidfd_socket.as_deref())?;
     let stdio = Stdio::new(args, &process, &root, pid)?;
     let foreground = if args.detach { None } else { Some(Foreground::take()?) };
@@ -82,7 +82,11 @@ fn running_init(container: &Container, args: &ExecArgs) -> anyhow::Result<InitPr
 }
 
 /// The cgroups of the process: the container's, or existing ones below that `--cgroup` names.
-fn exec_cgroup(args: &ExecArgs, init: u32) -> anyhow::Result<ContainerCgroup> {
+fn exec_cgroup(args: &ExecArgs, container: &Container, init: u32) -> anyhow::Result<ContainerCgroup> {
+    if container.state.cgroup.dirs().is_empty() {
+        anyhow::ensure!(args.cgroup.is_empty(), "--cgroup: this container has no cgroup");
+        return Ok(ContainerCgroup::default());
+    }
     let mut cgroup = ContainerCgroup::of_pid(init).context("find the container's cgroups")?;
     for written in &args.cgroup {
         let (controllers, below) = match written.split_once(':') {
@@ -185,6 +189,11 @@ fn command(entered: &Entered, process: &ExecProcess) -> anyhow::Result<i32> {
             let name = process.argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             Err(NotExecuted { message: not_executed(&name, nix::Error::from_raw(errno)), errno }.into())
         }
+        Report::CouldNotEnter { step: wire::step::DIRECTORY, errno, .. } => anyhow::bail!(
+            "unable to start container process: change to the working directory {:?}: {}",
+            process.identity.cwd.to_string_lossy(),
+            nix::Error::from_raw(errno).desc().to_ascii_lowercase()
+        ),
         Report::CouldNotEnter { step, errno, .. } => anyhow::bail!(
             "unable to start container process: {}: {}",
             Report::step_name(step),

@@ -6,11 +6,11 @@ use crate::signal_name::SignalNumber;
 use crate::status::Status;
 use crate::supervised_bundle::SupervisedBundle;
 
-use super::require_privilege;
+use super::refuse_unsupported;
 
 /// Performs `kill`.
 pub(crate) fn kill(args: &KillArgs, globals: &Globals) -> anyhow::Result<()> {
-    require_privilege(globals)?;
+    refuse_unsupported(globals)?;
     let SignalNumber(signal) = args.signal.parse()?;
     let id = args.id.parse()?;
     let supervised = SupervisedBundle::find(&globals.root, &id);
@@ -23,8 +23,7 @@ pub(crate) fn kill(args: &KillArgs, globals: &Globals) -> anyhow::Result<()> {
     let status = container.status()?;
     if args.all {
         // Also of a stopped container: what it started may live on in a shared pid namespace.
-        drop(container.state.cgroup.signal_all(signal));
-        return Ok(());
+        return container.signal_all(signal);
     }
     let Some(init) = container.init()?.filter(|_| status != Status::Stopped) else {
         anyhow::bail!("container not running: {}", args.id)

@@ -10,7 +10,7 @@ use crate::container::Container;
 /// Performs `ps`.
 pub(crate) fn ps(args: &PsArgs, globals: &Globals) -> anyhow::Result<()> {
     let container = Container::open(&globals.root, &args.id.parse()?)?;
-    let pids = container.state.cgroup.processes();
+    let pids = container.processes()?;
     if args.format == TableOrJson::Json {
         return super::print(&format!("{}\n", serde_json::to_string(&pids).context("write the list as JSON")?));
     }

@@ -6,11 +6,11 @@ use crate::cli::Globals;
 use crate::container::Container;
 use crate::status::Status;
 
-use super::require_privilege;
+use super::refuse_unsupported;
 
 /// Performs `resume`.
 pub(crate) fn resume(id: &str, globals: &Globals) -> anyhow::Result<()> {
-    require_privilege(globals)?;
+    refuse_unsupported(globals)?;
     let container = Container::open_locked(&globals.root, &id.parse()?)?;
     anyhow::ensure!(container.status()? == Status::Paused, "container not paused: {id}");
     container.state.cgroup.thaw().with_context(|| format!("resume {id}"))

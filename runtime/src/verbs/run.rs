@@ -19,23 +19,25 @@ use crate::container_id::ContainerId;
 use crate::creation::Creation;
 use crate::foreground::Foreground;
 use crate::preserved_fds;
+use crate::rootless;
 use crate::supervised_bundle::{self, SupervisedBundle};
 use crate::supervision;
 use crate::sys;
 
 use super::create::{self, Terminal, discard};
 use super::delete::{self, CgroupFate, Force};
-use super::{require_privilege, start};
+use super::{refuse_unsupported, start};
 
 /// Performs `run`.
 pub(crate) fn run(args: &RunArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
-    require_privilege(globals)?;
+    refuse_unsupported(globals)?;
     preserved_fds::require_open(args.bundle.preserve_fds)?;
     let id: ContainerId = args.bundle.id.parse()?;
     let bundle = bundle_presets::open(&args.bundle, &id, globals)?;
     if let Some(plan) = supervision::plan(&args.bundle, &id, &bundle)? {
         return run_supervised(args, &id, plan, &bundle, globals);
     }
+    rootless::enter(&bundle, globals)?;
     if args.detach { run_detached(args, id, bundle, globals) } else { run_in_foreground(args, id, bundle, globals) }
 }
 
@@ -101,7 +103,7 @@ fn discard_supervised(id: &ContainerId, globals: &Globals) {
 fn run_detached(args: &RunArgs, id: ContainerId, bundle: Bundle, globals: &Globals) -> anyhow::Result<ExitCode> {
     let console = create::console(&args.bundle, &bundle, Terminal::HandedOn)?;
     let pidfd_socket = PidfdSocket::connect(args.bundle.pidfd_socket.as_deref())?;
-    let pid = Creation::new(id.clone(), bundle, globals).create(&args.bundle, console.as_ref().map(AsFd::as_fd))?;
+    let pid = Creation::new(id.clone(), bundle, globals)?.create(&args.bundle, console.as_ref().map(AsFd::as_fd))?;
     let container = Container::open_locked(&globals.root, &id)?;
     begin(&container, args, &pidfd_socket, pid)?;
     Ok(ExitCode::SUCCESS)
@@ -116,7 +118,7 @@ fn run_in_foreground(args: &RunArgs, id: ContainerId, bundle: Bundle, globals: &
     let foreground = Foreground::take()?;
     // The container's init is a child of the process that creates it; when that ends, it becomes ours.
     nix::sys::prctl::set_child_subreaper(true).context("become the parent of the container")?;
-    create_apart(Creation::new(id.clone(), bundle, globals), args, theirs)?;
+    create_apart(Creation::new(id.clone(), bundle, globals)?, args, theirs)?;
     let container = Container::open_locked(&globals.root, &id)?;
     let pid = container.state.init.as_ref().map_or(0, |init| init.pid);
     let init = sys::pidfd_open(pid).context("open the init process")?;

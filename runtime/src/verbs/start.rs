@@ -8,11 +8,11 @@ use crate::start_fifo::{StartFifo, Started};
 use crate::status::Status;
 use crate::supervised_bundle::SupervisedBundle;
 
-use super::require_privilege;
+use super::refuse_unsupported;
 
 /// Performs `start`.
 pub(crate) fn start(id: &str, globals: &Globals) -> anyhow::Result<()> {
-    require_privilege(globals)?;
+    refuse_unsupported(globals)?;
     let id = id.parse()?;
     if let Some(bundle) = SupervisedBundle::find(&globals.root, &id) {
         return bundle.start();

@@ -16,19 +16,20 @@ use crate::cli::{Globals, UpdateArgs};
 use crate::container::Container;
 use crate::status::Status;
 
-use super::require_privilege;
+use super::{refuse_unsupported, require_cgroup};
 
 /// More than this is no resources object.
 const LARGEST: u64 = 1 << 20;
 
 /// Performs `update`.
 pub(crate) fn update(args: &UpdateArgs, globals: &Globals) -> anyhow::Result<()> {
-    require_privilege(globals)?;
+    refuse_unsupported(globals)?;
     let asked = match &args.resources {
         Some(file) => read(file)?,
         None => of_flags(args)?,
     };
     let container = Container::open_locked(&globals.root, &args.id.parse()?)?;
+    require_cgroup(&container)?;
     match container.status()? {
         Status::Created | Status::Running | Status::Paused => apply(&container, asked),
         Status::Creating | Status::Stopped => anyhow::bail!("container not running: {}", args.id),

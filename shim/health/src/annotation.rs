@@ -12,6 +12,7 @@ use crate::faults::{FaultKind, Faults};
 use crate::fields::{Fields, below};
 use crate::plan::{BackoffPlan, ContainerPlan, Origin, PodPlan, ProbeKind, ProbePlan, RestartBudget, RestartPolicy};
 use crate::pod::read_probe;
+use crate::restart_owner::RestartOwner;
 
 pub(crate) const PREFIX: &str = "hshim.dev/";
 const KNOWN: [&str; 7] = [
@@ -53,18 +54,6 @@ pub struct Task {
     pub restart_owner: RestartOwner,
     /// A file in the container that exists exactly while the container is ready.
     pub status_file: Option<String>,
-}
-
-/// Who starts an ended container again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RestartOwner {
-    /// The shim, in place.
-    #[default]
-    Shim,
-    /// The node's agent: the shim probes and kills, every end is handed on.
-    Kubelet,
-    /// The agent while it is alive, else the shim.
-    Auto,
 }
 
 /// Who else is there.

@@ -28,6 +28,7 @@ pub mod preset;
 mod prober;
 pub mod record;
 mod recorder;
+pub mod restart_owner;
 mod stamping;
 pub mod status;
 pub mod supervisor;
