@@ -195,11 +195,7 @@ impl Creation {
 }
 
 /// Makes the init process in its cgroup; it is a child of this process, which may have to be there as well.
-fn make_init(
-    cgroup: &Cgroup,
-    builder: InitBuilder<'_>,
-    executor: InitExecutor,
-) -> anyhow::Result<(i32, Option<Membership>)> {
+fn make_init(cgroup: &Cgroup, builder: InitBuilder<'_>, executor: InitExecutor) -> anyhow::Result<(i32, Option<Membership>)> {
     if !hooks::run_before_init(&builder.spec) {
         match cgroup.fork_inside()? {
             Some(Birth::Maker(report)) => report.end(builder.build_for_parent(executor)),
