@@ -10,17 +10,21 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::operator::manifest_file::Elsewhere;
+
 /// An opened bundle.
 #[derive(Debug)]
 pub(crate) struct Bundle {
     /// Absolute, without symbolic links.
     pub(crate) dir: PathBuf,
-    /// config.json as it stands on disk.
+    /// Text of config.json.
     pub(crate) config: Vec<u8>,
     /// config.json as understood.
     pub(crate) spec: Spec,
     /// Root file system, absolute, without symbolic links.
     pub(crate) rootfs: PathBuf,
+    /// When presets have to do with it, and `config` is no longer what stands on disk: which preset gave what.
+    pub(crate) presets: Option<Vec<Elsewhere>>,
 }
 
 impl Bundle {
@@ -39,7 +43,13 @@ impl Bundle {
         let rootfs = dir.join(root.path());
         let rootfs = fs::canonicalize(&rootfs)
             .with_context(|| format!("{}: root.path: open the root file system {}", file.display(), rootfs.display()))?;
-        Ok(Self { dir, config, spec, rootfs })
+        Ok(Self { dir, config, spec, rootfs, presets: None })
+    }
+
+    /// The same bundle with another text of config.json, which says the same about the root file system.
+    pub(crate) fn with_config(self, config: Vec<u8>) -> anyhow::Result<Self> {
+        let spec = parse(&config, &self.dir.join("config.json"))?;
+        Ok(Self { config, spec, ..self })
     }
 }
 

@@ -42,6 +42,9 @@ pub(crate) struct Globals {
     /// Directory of images, writable layers, volumes and logs.
     #[arg(long, value_name = "DIR", env = "HSHIM_DATA", default_value = layout::DATA)]
     pub(crate) data: PathBuf,
+    /// Directory of the presets of this node.
+    #[arg(long, value_name = "DIR", env = layout::PRESETS_VARIABLE, default_value = layout::PRESETS)]
+    pub(crate) presets_dir: PathBuf,
     /// Append the log to this file instead of writing it to standard error.
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,

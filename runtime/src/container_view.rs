@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use libcontainer::oci_spec::runtime::{Mount, Spec};
@@ -27,45 +27,65 @@ const SYSFS: u64 = 0x6265_6572;
 /// Compares what the container of this waiting init process shows with what its specification asks for.
 pub(crate) fn verify(spec: &Spec, init: i32) -> anyhow::Result<()> {
     let root = File::open(format!("/proc/{init}/root")).context("open the container's root directory")?;
+    let mut view = View { root, kernel_mounts: Vec::new() };
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
-        verify_kernel_mount(&root, mount).with_context(|| format!("mounts[{index}]"))?;
+        view.take_kernel_mount(mount).with_context(|| format!("mounts[{index}]"))?;
     }
     let Some(linux) = spec.linux() else { return Ok(()) };
     for path in linux.masked_paths().iter().flatten() {
-        verify_path(&root, path, is_masked, "masked").context("linux.maskedPaths")?;
+        view.verify_path(path, is_masked, "masked").context("linux.maskedPaths")?;
     }
     for path in linux.readonly_paths().iter().flatten() {
-        verify_path(&root, path, is_read_only, "read-only").context("linux.readonlyPaths")?;
+        view.verify_path(path, is_read_only, "read-only").context("linux.readonlyPaths")?;
     }
     Ok(())
 }
 
-fn verify_path(root: &File, path: &str, holds: fn(&OwnedFd) -> nix::Result<bool>, what: &str) -> anyhow::Result<()> {
-    let Some(opened) = open(root, Path::new(path))? else { return Ok(()) };
-    let holds = holds(&opened).with_context(|| format!("look at {path}"))?;
-    anyhow::ensure!(holds, "{path} of the container is not {what}: something led libcontainer elsewhere");
-    Ok(())
+/// The container's root, and what it has of the kernel. A path of /proc is looked for in the /proc that was found, and not by its whole
+/// name again: between two looks, that name may lead to another one.
+struct View {
+    root: File,
+    kernel_mounts: Vec<(PathBuf, OwnedFd)>,
 }
 
-/// Where /proc and /sys are to be, there they are: what is written to them would go elsewhere otherwise.
-fn verify_kernel_mount(root: &File, mount: &Mount) -> anyhow::Result<()> {
-    let wanted = match mount.typ().as_deref() {
-        Some("proc") => PROC,
-        Some("sysfs") => SYSFS,
-        _ => return Ok(()),
-    };
-    let path = mount.destination();
-    let found = open(root, path)?.map(|opened| magic(&opened)).transpose()?;
-    anyhow::ensure!(found == Some(wanted), "{} of the container is something else than was asked for", path.display());
-    Ok(())
+impl View {
+    /// Where /proc and /sys are to be, there they are, and not behind a link: what is written to them would go elsewhere otherwise.
+    fn take_kernel_mount(&mut self, mount: &Mount) -> anyhow::Result<()> {
+        let wanted = match mount.typ().as_deref() {
+            Some("proc") => PROC,
+            Some("sysfs") => SYSFS,
+            _ => return Ok(()),
+        };
+        let path = normal(mount.destination());
+        let opened = open(&self.root, &path, ResolveFlag::RESOLVE_NO_SYMLINKS)?;
+        let found = opened.as_ref().map(magic).transpose()?;
+        anyhow::ensure!(found == Some(wanted), "{} of the container is something else than was asked for", path.display());
+        self.kernel_mounts.extend(opened.map(|opened| (path, opened)));
+        Ok(())
+    }
+
+    fn verify_path(&self, path: &str, holds: fn(&OwnedFd) -> nix::Result<bool>, what: &str) -> anyhow::Result<()> {
+        let Some(opened) = self.open(&normal(Path::new(path)))? else { return Ok(()) };
+        let holds = holds(&opened).with_context(|| format!("look at {path}"))?;
+        anyhow::ensure!(holds, "{path} of the container is not {what}: something led libcontainer elsewhere");
+        Ok(())
+    }
+
+    fn open(&self, path: &Path) -> anyhow::Result<Option<OwnedFd>> {
+        let within = self.kernel_mounts.iter().filter(|(mount, _opened)| path.starts_with(mount));
+        let Some((mount, opened)) = within.max_by_key(|(mount, _opened)| mount.components().count()) else {
+            return open(&self.root, path, ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        };
+        let below = path.strip_prefix(mount).unwrap_or(path);
+        let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
+        open(opened, below, ResolveFlag::RESOLVE_NO_MAGICLINKS)
+    }
 }
 
 /// None when there is nothing of that name, as nothing is masked then.
-fn open(root: &File, path: &Path) -> anyhow::Result<Option<OwnedFd>> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    match openat2(root.as_fd(), &normal(path), how) {
+fn open(root: impl AsFd, path: &Path, links: ResolveFlag) -> anyhow::Result<Option<OwnedFd>> {
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT | links);
+    match openat2(root.as_fd(), path, how) {
         Ok(opened) => Ok(Some(opened)),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         Err(error) => Err(error).with_context(|| format!("open {} of the container", path.display())),
@@ -78,7 +98,12 @@ fn is_masked(opened: &OwnedFd) -> nix::Result<bool> {
     if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFCHR {
         return Ok((major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3));
     }
-    Ok(magic(opened)? == TMPFS && is_read_only(opened)?)
+    Ok(is_tmpfs(opened)? && is_read_only(opened)?)
+}
+
+/// Whether it is of a tmpfs.
+pub(crate) fn is_tmpfs(opened: &OwnedFd) -> nix::Result<bool> {
+    Ok(magic(opened)? == TMPFS)
 }
 
 fn is_read_only(opened: &OwnedFd) -> nix::Result<bool> {
@@ -103,15 +128,29 @@ mod tests {
     fn an_ordinary_file_or_directory_is_no_mask() {
         let root = File::open("/").unwrap();
         for path in ["/etc", "/etc/passwd", "/dev/zero"] {
-            assert!(!is_masked(&open(&root, Path::new(path)).unwrap().unwrap()).unwrap(), "{path}");
+            assert!(
+                !is_masked(&open(&root, Path::new(path), ResolveFlag::RESOLVE_NO_MAGICLINKS).unwrap().unwrap()).unwrap(),
+                "{path}"
+            );
         }
-        assert!(is_masked(&open(&root, Path::new("/dev/null")).unwrap().unwrap()).unwrap());
-        assert!(open(&root, Path::new("/no/such")).unwrap().is_none());
+        assert!(is_masked(&open(&root, Path::new("/dev/null"), ResolveFlag::RESOLVE_NO_MAGICLINKS).unwrap().unwrap()).unwrap());
+        assert!(open(&root, Path::new("/no/such"), ResolveFlag::RESOLVE_NO_MAGICLINKS).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_path_of_the_kernel_is_looked_for_in_what_was_found() {
+        let root = File::open("/").unwrap();
+        let other = open(&root, Path::new("/etc"), ResolveFlag::RESOLVE_NO_SYMLINKS).unwrap().unwrap();
+        let view = View { root, kernel_mounts: vec![(PathBuf::from("/proc"), other)] };
+        assert!(
+            view.open(Path::new("/proc/passwd")).unwrap().is_some() && view.open(Path::new("/proc/uptime")).unwrap().is_none()
+        );
+        assert!(view.open(Path::new("/proc")).unwrap().is_some() && view.open(Path::new("/usr")).unwrap().is_some());
     }
 
     #[test]
     fn a_path_through_a_magic_link_is_refused() {
         let root = File::open("/").unwrap();
-        assert!(open(&root, Path::new("/proc/self/cwd")).is_err());
+        assert!(open(&root, Path::new("/proc/self/cwd"), ResolveFlag::RESOLVE_NO_MAGICLINKS).is_err());
     }
 }

@@ -16,7 +16,7 @@ use nix::sys::wait::waitpid;
 
 use crate::atomic_file;
 use crate::bundle::Bundle;
-use crate::cgroup::birth::{self, Birth};
+use crate::cgroup::birth::{self, Birth, Born};
 use crate::cgroup::membership::Membership;
 use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{BundleArgs, Globals};
@@ -127,7 +127,9 @@ impl Creation {
         let process = self.bundle.spec.process().as_ref();
         let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
         let hooks = self.take_start_hooks(&mut spec);
-        let executor = InitExecutor::new(StartFifo::create(&self.dir)?, filter, rlimits.clone(), env, hooks);
+        let late_files = late_mounts.late_files(&self.bundle.rootfs, &mut spec);
+        let executor =
+            InitExecutor::new(StartFifo::create(&self.dir)?, filter, rlimits.clone(), env, hooks).with_late(late_files);
         let builder = InitBuilder {
             id: &self.id,
             dir: &self.dir,
@@ -139,6 +141,7 @@ impl Creation {
             oom_score_adj: process.and_then(|process| process.oom_score_adj()),
             console,
             preserve_fds: args.preserve_fds,
+            has_own_pid_namespace: state.has_own_pid_namespace,
             no_pivot: args.no_pivot,
         };
         if !args.no_new_keyring {
@@ -146,7 +149,8 @@ impl Creation {
         }
         working_directory::make(&builder.spec, &self.bundle.rootfs)?;
         log::debug!("create {}: bundle {}, cgroup {}", self.id, self.bundle.dir.display(), builder.cgroup_path.display());
-        let (pid, membership) = make_init(&cgroup, builder, executor)?;
+        let (born, membership) = make_init(&cgroup, builder, executor)?;
+        let pid = born.init;
         rootless_cgroup::require_member(&cgroup, pid)?;
         drop(placeholder);
         // It waits for `start`, and is this process' child: its id is nobody else's.
@@ -161,7 +165,9 @@ impl Creation {
         limits.write_before_start(&cgroup)?;
         state.init = Some(ProcessIdentity::of(pid).with_context(|| format!("identify the init process {pid}"))?);
         state.store(&self.dir)?;
-        membership.map(Membership::keep);
+        if let Some(membership) = membership {
+            membership.keep();
+        }
         Ok(pid)
     }
 
@@ -195,13 +201,13 @@ impl Creation {
 }
 
 /// Makes the init process in its cgroup; it is a child of this process, which may have to be there as well.
-fn make_init(cgroup: &Cgroup, builder: InitBuilder<'_>, executor: InitExecutor) -> anyhow::Result<(i32, Option<Membership>)> {
+fn make_init(cgroup: &Cgroup, builder: InitBuilder<'_>, executor: InitExecutor) -> anyhow::Result<(Born, Option<Membership>)> {
     if !hooks::run_before_init(&builder.spec) {
         match cgroup.fork_inside()? {
             Some(Birth::Maker(report)) => report.end(builder.build_for_parent(executor)),
             Some(Birth::Parent(maker)) => {
-                if let Some(init) = maker.init()? {
-                    return Ok((init, None));
+                if let Some(born) = maker.init()? {
+                    return Ok((born, None));
                 }
                 log::debug!("{}: whoever is born in the cgroup is killed: init is moved there", builder.id);
             }
@@ -209,7 +215,7 @@ fn make_init(cgroup: &Cgroup, builder: InitBuilder<'_>, executor: InitExecutor) 
         }
     }
     let membership = cgroup.join_what_libcontainer_leaves_out()?;
-    Ok((builder.build(executor)?, Some(membership)))
+    Ok((Born::alone(builder.build(executor)?), Some(membership)))
 }
 
 fn has_own_pid_namespace(spec: &Spec) -> bool {

@@ -13,6 +13,7 @@ use crate::bundle;
 use crate::cli::ExecArgs;
 use crate::container::Container;
 use crate::identity;
+use crate::scheduling;
 
 /// What to execute, and as whom.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ impl ExecProcess {
             identity.capabilities = own.capabilities;
         }
         identity.seccomp = own.seccomp;
+        identity.personality = own.personality;
+        identity.scheduling = scheduling::or_of_container(identity.scheduling, &process, own.scheduling);
         identity.apparmor = identity.apparmor.or(own.apparmor);
         let terminal = process.terminal().unwrap_or(false);
         Ok(Self { identity, argv: argv(process.args().as_deref().unwrap_or_default())?, terminal })

@@ -143,7 +143,7 @@ fn read(input: &[u8], place: &Place) -> bool {
     }
     let Ok(spec) = bundle::parse(input, Path::new("config.json")) else { return false };
     let spec: Spec = spec;
-    let bundle = Bundle { dir: place.0.clone(), config: input.to_vec(), rootfs: place.0.join("rootfs"), spec };
+    let bundle = Bundle { dir: place.0.clone(), config: input.to_vec(), rootfs: place.0.join("rootfs"), spec, presets: None };
     let Ok(normal) = spec_normalise::normalise(&bundle, &"fuzz".parse().unwrap(), crate::cgroup::Driver::Files) else {
         return false;
     };

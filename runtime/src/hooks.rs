@@ -1,5 +1,7 @@
-//! The hooks that run after libcontainer has done its part: poststart and poststop, in the runtime's namespaces.
+//! The hooks that run after libcontainer has done its part: poststart and poststop, in the runtime's namespaces; and the environment
+//! of all, which is the runtime's or the container's where the specification has none, as with runc.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use libcontainer::container::ContainerStatus;
@@ -34,6 +36,28 @@ pub(crate) fn run_before_init(spec: &Spec) -> bool {
     spec.hooks().as_ref().is_some_and(|hooks| some(hooks.prestart()) || some(hooks.create_runtime()))
 }
 
+/// Writes out the environment of hooks that have none. Those of startContainer get the container's in any case.
+pub(crate) fn write_out_environment(spec: &mut Spec) {
+    let own: Vec<String> = environment().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let containers = spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
+    let Some(hooks) = spec.hooks_mut() else { return };
+    #[allow(deprecated, reason = "it is deprecated in the specification, and honoured")]
+    for hook in hooks.prestart_mut().iter_mut().flatten() {
+        hook.set_env(hook.env().clone().or_else(|| Some(own.clone())));
+    }
+    for hook in hooks.create_runtime_mut().iter_mut().flatten() {
+        hook.set_env(hook.env().clone().or_else(|| Some(own.clone())));
+    }
+    for hook in hooks.create_container_mut().iter_mut().flatten() {
+        hook.set_env(hook.env().clone().or_else(|| Some(containers.clone())));
+    }
+}
+
+/// Of this process; a variable that is no text is left out.
+fn environment() -> HashMap<String, String> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
 /// Runs the hooks after a start, up to the first that fails: the specification wants the container ended then.
 pub(crate) fn run_poststart(container: &Container) -> anyhow::Result<()> {
     run(container, Stage::Poststart, Err)
@@ -63,7 +87,7 @@ fn run(container: &Container, stage: Stage, on_failure: impl Fn(anyhow::Error) -
     state.status = status;
     state.pid = container.state.init.as_ref().filter(|_| stage == Stage::Poststart).map(|init| init.pid);
     for hook in hooks.iter().flatten() {
-        if let Err(error) = run_hooks(Some(&vec![hook.clone()]), Some(&state), None, None, None) {
+        if let Err(error) = run_hooks(Some(&vec![hook.clone()]), Some(&state), None, None, Some(&environment())) {
             on_failure(anyhow::anyhow!("{stage} hook {}: {error}", hook.path().display()))?;
         }
     }

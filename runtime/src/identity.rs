@@ -15,6 +15,7 @@ use libcontainer::oci_spec::runtime::{Capabilities as OciCapabilities, LinuxCapa
 use crate::atomic_file;
 use crate::home::home;
 use crate::rlimit;
+use crate::scheduling;
 use crate::seccomp::SeccompCache;
 use crate::spec_normalise::{UMASK, clamped, may_raise_limits};
 
@@ -25,10 +26,14 @@ pub(crate) fn of_process(spec: &Spec, rootfs: &Path, cache: &SeccompCache) -> an
     let mut identity = of(process, &root)?;
     let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     identity.seccomp = profile.map(|profile| cache.filter(profile)).transpose()?;
+    let linux = spec.linux().as_ref();
+    identity.personality = linux.and_then(scheduling::personality);
+    let policy = linux.and_then(|linux| linux.memory_policy().as_ref());
+    identity.scheduling.memory_policy = policy.map(scheduling::memory_policy).transpose()?;
     Ok(identity)
 }
 
-/// Of a process object, without a filter (which belongs to the container).
+/// Of a process object, without what belongs to the container: filter, personality, memory policy.
 pub(crate) fn of(process: &Process, root: &File) -> anyhow::Result<Identity> {
     let user = process.user();
     let variables = process.env().iter().flatten().cloned().collect();
@@ -45,6 +50,8 @@ pub(crate) fn of(process: &Process, root: &File) -> anyhow::Result<Identity> {
         cwd: text("process.cwd", process.cwd().to_string_lossy().into_owned())?,
         env: environment(variables, user.uid(), root)?,
         oom_score_adj: process.oom_score_adj().filter(|score| may_set_oom_score_adj(*score)),
+        personality: None,
+        scheduling: scheduling::of_process(process)?,
     })
 }
 

@@ -26,6 +26,7 @@ use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, Exec
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{AccessFlags, access, execve, getpid};
 
+use crate::copy_up::LateFiles;
 use crate::rlimit;
 use crate::sys;
 
@@ -47,6 +48,8 @@ pub(crate) struct InitExecutor {
     added: RefCell<Vec<String>>,
     /// Run first.
     hooks: Option<StartHooks>,
+    /// Not there before `start`.
+    late: LateFiles,
 }
 
 /// The hooks of the stage startContainer, and the state that they are told.
@@ -83,13 +86,19 @@ impl InitExecutor {
         env: Vec<String>,
         hooks: Option<StartHooks>,
     ) -> Self {
-        Self { report: Rc::new(report), filter, rlimits, env, added: RefCell::default(), hooks }
+        Self { report: Rc::new(report), filter, rlimits, env, added: RefCell::default(), hooks, late: LateFiles::default() }
+    }
+
+    /// The same in a container in which something is not there before `start`.
+    pub(crate) fn with_late(self, late: LateFiles) -> Self {
+        Self { late, ..self }
     }
 
     fn execute(&self, args: &[String]) -> Result<std::convert::Infallible, String> {
         let command = args.first().ok_or("process.args: cannot be empty")?;
         let added = self.added.borrow();
         let env = || self.env.iter().chain(added.iter());
+        self.late.enter_cwd()?;
         if let Some(hooks) = &self.hooks {
             let pairs = env().filter_map(|variable| variable.split_once('='));
             hooks.run(&pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())?;
@@ -146,6 +155,7 @@ impl Executor for InitExecutor {
         let path = self.env.iter().rev().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or_default();
         let found = look_up(command, path).map(drop);
         found
+            .or_else(|reason| if self.late.may_hold(command, path) { Ok(()) } else { Err(reason) })
             .map_err(|reason| ExecutorValidationError::ArgValidationError(format!("unable to start container process: {reason}")))
     }
 

@@ -5,14 +5,14 @@
 //!   beginning, which costs nothing.
 //! * `ro` on `/dev` and `nosymfollow` are left out.
 //! * Devices outside `/dev` are refused.
+//! * `tmpcopyup` is not known ([`crate::copy_up`]). Until it is full, such a tmpfs is not read-only.
 //! * A directory of the host that is bound to `/dev` would be filled with links and devices, and its `ptmx` be replaced. Libcontainer
 //!   gets a tmpfs there instead, which is exchanged for the bind afterwards: nothing is written to what the caller binds.
 //!
 //! Who steps in is a child of this process: it joins the mount namespace and ends. While init waits for `start`, nothing of the
 //! container's own runs in a mount namespace of its own.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
@@ -22,8 +22,10 @@ use nix::fcntl::AT_FDCWD;
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use nix::unistd::{Gid, Uid, chown, pipe};
+use nix::unistd::{Gid, Uid, chown};
 
+use crate::copy_up::{self, CopyUp, LateFiles};
+use crate::errand;
 use crate::rootless;
 use crate::sys::{self, MountAttributes, Tree};
 
@@ -34,6 +36,10 @@ const DEV: &str = "/dev";
 pub(crate) struct LateMounts {
     /// Bound to `/dev`.
     dev: Option<BoundDev>,
+    /// To be filled with what they cover.
+    copies: Vec<CopyUp>,
+    /// Whether the container has a user namespace of its own.
+    has_users: bool,
     /// Outside `/dev`.
     devices: Vec<LinuxDevice>,
     /// Per destination.
@@ -51,7 +57,8 @@ struct BoundDev {
 impl LateMounts {
     /// Takes out of a specification what is to be done late.
     pub(crate) fn take(spec: &mut Spec) -> anyhow::Result<Self> {
-        let mut late = Self { dev: bound_dev(spec)?, ..Self::default() };
+        let has_users = has_namespace(spec, LinuxNamespaceType::User);
+        let mut late = Self { dev: bound_dev(spec)?, has_users, ..Self::default() };
         late.take_devices(spec)?;
         let propagates = spec.mounts().iter().flatten().any(|mount| asked_propagation(mount).is_some());
         let all_private = propagates && asks_for_private_only(spec);
@@ -59,7 +66,9 @@ impl LateMounts {
             linux.set_rootfs_propagation(Some("private".to_owned()));
         }
         for mount in spec.mounts_mut().iter_mut().flatten() {
-            let wanted = attributes(mount, all_private);
+            let copy = CopyUp::take(mount);
+            let wanted = attributes(mount, all_private, copy.is_some());
+            late.copies.extend(copy);
             if wanted.set != 0 || wanted.propagation != 0 {
                 late.attributes.push((normal(mount.destination()), wanted));
             }
@@ -67,25 +76,17 @@ impl LateMounts {
         Ok(late)
     }
 
+    /// What is not there until it is done.
+    pub(crate) fn late_files(&self, rootfs: &Path, spec: &mut Spec) -> LateFiles {
+        LateFiles::take(&self.copies, rootfs, spec.process_mut().as_mut())
+    }
+
     /// Does it for the container whose init process (a child of this one, waiting) is behind this pidfd.
     pub(crate) fn perform(&self, init: BorrowedFd<'_>) -> anyhow::Result<()> {
-        if self.dev.is_none() && self.devices.is_empty() && self.attributes.is_empty() {
+        if self.dev.is_none() && self.copies.is_empty() && self.devices.is_empty() && self.attributes.is_empty() {
             return Ok(());
         }
-        let (read, write) = pipe().context("make a pipe")?;
-        let Some(child) = sys::fork().context("fork")? else {
-            drop(read);
-            let failed = self.perform_inside(init).err();
-            // Empty when all is well; without a reader there is nobody to tell.
-            drop(File::from(write).write_all(failed.map_or_else(String::new, |error| format!("{error:#}")).as_bytes()));
-            sys::exit_now();
-        };
-        drop(write);
-        let mut message = String::new();
-        File::from(read).read_to_string(&mut message).context("hear from the child in the mount namespace")?;
-        nix::sys::wait::waitpid(child, None).context("wait for the child in the mount namespace")?;
-        anyhow::ensure!(message.is_empty(), "{message}");
-        Ok(())
+        errand::run(|| self.perform_inside(init))
     }
 
     fn perform_inside(&self, init: BorrowedFd<'_>) -> anyhow::Result<()> {
@@ -93,6 +94,7 @@ impl LateMounts {
         if let Some(dev) = &self.dev {
             dev.replace().context("bind /dev")?;
         }
+        copy_up::perform(&self.copies, Some(init).filter(|_| self.has_users))?;
         for device in &self.devices {
             make_device(device).with_context(|| format!("linux.devices: make {}", device.path().display()))?;
         }
@@ -105,11 +107,11 @@ impl LateMounts {
     }
 
     fn take_devices(&mut self, spec: &mut Spec) -> anyhow::Result<()> {
-        let has_users = rootless::in_user_namespace() || has_namespace(spec, LinuxNamespaceType::User);
         let Some(devices) = spec.linux_mut().as_mut().and_then(|linux| linux.devices_mut().as_mut()) else { return Ok(()) };
         let (inside, outside) = devices.drain(..).partition(|device| normal(device.path()).starts_with(DEV));
         *devices = inside;
         self.devices = outside;
+        let has_users = self.has_users || rootless::in_user_namespace();
         if let Some(device) = self.devices.first().filter(|_| has_users) {
             anyhow::bail!(
                 "linux.devices: {}: a device outside /dev cannot be made in a user namespace: bind it as a mount",
@@ -177,20 +179,25 @@ fn make_device(device: &LinuxDevice) -> anyhow::Result<()> {
 }
 
 /// What libcontainer would leave out; the options that it would not understand are taken out.
-fn attributes(mount: &mut Mount, all_private: bool) -> MountAttributes {
+fn attributes(mount: &mut Mount, all_private: bool, is_filled_late: bool) -> MountAttributes {
     let mut wanted = MountAttributes::default();
     if let Some((propagation, recursive)) = asked_propagation(mount).filter(|_| !all_private) {
         (wanted.propagation, wanted.recursive) = (propagation, recursive);
     }
     let is_dev = normal(mount.destination()) == Path::new(DEV);
     if let Some(options) = mount.options_mut() {
-        if is_dev && options.iter().rev().find(|option| *option == "ro" || *option == "rw").is_some_and(|option| option == "ro") {
+        let last = options.iter().rev().find(|option| *option == "ro" || *option == "rw");
+        if (is_dev || is_filled_late) && last.is_some_and(|option| option == "ro") {
             wanted.set |= libc::MOUNT_ATTR_RDONLY;
         }
-        if options.iter().any(|option| option == "nosymfollow") {
-            wanted.set |= libc::MOUNT_ATTR_NOSYMFOLLOW;
-            options.retain(|option| option != "nosymfollow");
+        if is_filled_late {
+            options.retain(|option| option != "ro");
         }
+        let links = ["nosymfollow", "symfollow"];
+        if options.iter().rev().find(|option| links.contains(&option.as_str())).is_some_and(|option| option == "nosymfollow") {
+            wanted.set |= libc::MOUNT_ATTR_NOSYMFOLLOW;
+        }
+        options.retain(|option| !links.contains(&option.as_str()));
     }
     wanted
 }

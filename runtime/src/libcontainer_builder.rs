@@ -54,6 +54,8 @@ pub(crate) struct InitBuilder<'a> {
     pub(crate) console: Option<BorrowedFd<'a>>,
     /// As many descriptors from 3 on stay open.
     pub(crate) preserve_fds: u32,
+    /// In which the init process is number 1.
+    pub(crate) has_own_pid_namespace: bool,
     /// chroot instead of pivot_root.
     pub(crate) no_pivot: bool,
 }
@@ -76,7 +78,9 @@ impl InitBuilder<'_> {
         forget_the_caller()?;
         nix::sys::prctl::set_dumpable(false).context("make this process undumpable")?;
         let annotations = self.spec.annotations().clone().unwrap_or_default();
-        let state = hook_state(self.id.as_str(), self.spec.version(), self.bundle, annotations);
+        let mut state = hook_state(self.id.as_str(), self.spec.version(), self.bundle, annotations);
+        // For createContainer hooks, which are told the number that the process has in the container; the others get the host's.
+        state.pid = self.has_own_pid_namespace.then_some(1);
         let args = ContainerArgs {
             container_type: ContainerType::InitContainer,
             syscall: SyscallType::default(),

@@ -5,6 +5,7 @@
 
 mod atomic_file;
 mod bundle;
+mod bundle_presets;
 mod cgroup;
 mod cli;
 mod console;
@@ -12,7 +13,9 @@ mod container;
 mod container_id;
 mod container_lock;
 mod container_view;
+mod copy_up;
 mod creation;
+mod errand;
 mod exec_process;
 mod foreground;
 #[cfg(test)]
@@ -28,7 +31,9 @@ mod libcontainer_builder;
 mod logging;
 mod loopback;
 mod map_program;
+mod mount_options;
 mod mount_targets;
+mod number_set;
 mod operator;
 mod preserved_fds;
 mod quantity;
@@ -37,6 +42,7 @@ mod rootfs_dev;
 mod rootless;
 mod rootless_cgroup;
 mod rootless_mapping;
+mod scheduling;
 mod sealed_executable;
 mod seccomp;
 mod session_keyring;
@@ -52,6 +58,7 @@ mod supervised_bundle;
 mod supervision;
 mod sys;
 mod table;
+mod tree_copy;
 mod verbs;
 mod working_directory;
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::Mount;
 
+use crate::copy_up::is_copied_up;
 use crate::late_mounts::normal;
 
 /// The kernel's own limit (path_resolution(7)).
@@ -30,14 +31,17 @@ pub(crate) fn resolve(rootfs: &Path, mounts: &mut [Mount]) -> anyhow::Result<()>
             "mounts[{index}].destination: {}: must be mounted on an ordinary directory, and this is behind a symbolic link",
             written.display()
         );
-        covered.push(resolved.clone());
+        // What an image has there will be there again.
+        if !is_copied_up(mount) {
+            covered.push(resolved.clone());
+        }
         mount.set_destination(resolved);
     }
     Ok(())
 }
 
-/// None when the links go in circles.
-fn follow(rootfs: &Path, path: &Path, covered: &[PathBuf]) -> Option<PathBuf> {
+/// A path with the links that are in the image, in sight between what mounts cover. None when they go in circles.
+pub(crate) fn follow(rootfs: &Path, path: &Path, covered: &[PathBuf]) -> Option<PathBuf> {
     let mut resolved = PathBuf::from("/");
     let mut ahead: VecDeque<OsString> = normal(path).iter().skip(1).map(OsString::from).collect();
     let mut links = 0;

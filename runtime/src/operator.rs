@@ -10,11 +10,12 @@ mod container_spec;
 mod delete;
 mod describe;
 mod events;
+mod explain;
 mod get;
 mod image;
 mod log_files;
 mod logs;
-mod manifest_file;
+pub(crate) mod manifest_file;
 mod node;
 mod pod_clearing;
 mod pod_exec;
@@ -28,6 +29,8 @@ pub(crate) mod pod_records;
 mod pod_reference;
 pub(crate) mod pod_view;
 mod prepared_pod;
+mod preset;
+pub(crate) mod preset_files;
 mod programs;
 mod restart;
 mod screen;
@@ -69,7 +72,8 @@ fn perform(command: OperatorCommand, globals: &Globals) -> anyhow::Result<ExitCo
     let done = match command {
         OperatorCommand::Apply(args) => apply::apply(&args, globals),
         OperatorCommand::Delete(args) => return delete::delete(&args, globals),
-        OperatorCommand::Check(args) => check::check(&args),
+        OperatorCommand::Check(args) => check::check(&args, globals),
+        OperatorCommand::Preset(command) => preset::run(&command, globals),
         OperatorCommand::Image(command) => image::run(&command, globals),
         OperatorCommand::Completion(args) => completion::completion(args.shell),
         OperatorCommand::Get(args) => return get::get(&args, globals),
@@ -77,6 +81,7 @@ fn perform(command: OperatorCommand, globals: &Globals) -> anyhow::Result<ExitCo
         OperatorCommand::Logs(args) => return logs::logs(&args, globals),
         OperatorCommand::Events(args) => return events::events(&args, globals),
         OperatorCommand::Why(args) => return why::why(&args, globals),
+        OperatorCommand::Explain(args) => return explain::explain(&args, globals),
         OperatorCommand::Exec(args) => return pod_exec::exec(&args, globals),
         OperatorCommand::Restart(args) => return restart::restart(&args, globals),
     };

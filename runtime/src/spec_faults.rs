@@ -1,6 +1,6 @@
 //! Everything in a specification that is wrong, or that cannot be honoured and must not be ignored: all at once, each with its path.
 //!
-//! Nothing here looks at more than the specification (and, for joined namespaces and AppArmor, at this machine): no container has begun
+//! Nothing here looks at more than the specification (and, for joined namespaces, network devices and AppArmor, at this machine): no container has begun
 //! when it is refused.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,11 @@ use libcontainer::oci_spec::runtime::{
     Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, Mount, PosixRlimit, Process, Spec,
 };
 
-use crate::late_mounts::propagation;
+use nix::net::if_::if_nametoindex;
+
+use crate::copy_up::is_copied_up;
+use crate::late_mounts::{is_bind, normal, propagation};
+use crate::scheduling;
 use crate::seccomp;
 
 /// The kernel's device numbers (12 and 20 bits).
@@ -39,7 +43,10 @@ pub(crate) fn faults(spec: &Spec) -> Vec<String> {
 
 fn hook_faults(spec: &Spec, faults: &mut Vec<String>) {
     let Some(hooks) = spec.hooks() else { return };
+    #[allow(deprecated, reason = "it is deprecated in the specification, and honoured")]
+    let prestart = hooks.prestart();
     let stages = [
+        ("prestart", prestart),
         ("createRuntime", hooks.create_runtime()),
         ("createContainer", hooks.create_container()),
         ("startContainer", hooks.start_container()),
@@ -47,8 +54,13 @@ fn hook_faults(spec: &Spec, faults: &mut Vec<String>) {
         ("poststop", hooks.poststop()),
     ];
     for (stage, hooks) in stages {
-        for (index, hook) in hooks.iter().flatten().enumerate().filter(|(_index, hook)| !hook.path().is_absolute()) {
-            faults.push(format!("hooks.{stage}[{index}].path: {:?} is not an absolute path", hook.path()));
+        for (index, hook) in hooks.iter().flatten().enumerate() {
+            if !hook.path().is_absolute() {
+                faults.push(format!("hooks.{stage}[{index}].path: {:?} is not an absolute path", hook.path()));
+            }
+            if hook.timeout().is_some_and(|seconds| seconds <= 0) {
+                faults.push(format!("hooks.{stage}[{index}].timeout: is not greater than zero"));
+            }
         }
     }
 }
@@ -58,8 +70,14 @@ fn mount_faults(mount: &Mount, index: usize, faults: &mut Vec<String>) {
         faults.push(format!("mounts[{index}].destination: is missing"));
     }
     let options = mount.options().iter().flatten();
-    for unsupported in options.filter(|option| ["idmap", "ridmap", "tmpcopyup"].contains(&option.as_str())) {
+    for unsupported in options.filter(|option| ["idmap", "ridmap"].contains(&option.as_str())) {
         faults.push(format!("mounts[{index}].options: {unsupported} is not supported"));
+    }
+    if is_copied_up(mount) && (mount.typ().as_deref() != Some("tmpfs") || is_bind(mount)) {
+        faults.push(format!("mounts[{index}].options: tmpcopyup is for a tmpfs only"));
+    }
+    if is_copied_up(mount) && normal(mount.destination()) == Path::new("/") {
+        faults.push(format!("mounts[{index}].options: tmpcopyup cannot be used on the root directory"));
     }
     if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
         faults.push(format!("mounts[{index}]: idmapped mounts are not supported"));
@@ -90,8 +108,8 @@ fn process_faults(process: &Process, faults: &mut Vec<String>) {
     if process.oom_score_adj().is_some_and(|score| !(-1000..=1000).contains(&score)) {
         faults.push("process.oomScoreAdj: is not between -1000 and 1000".to_owned());
     }
-    if process.exec_cpu_affinity().is_some() {
-        faults.push("process.execCPUAffinity: is not supported".to_owned());
+    if let Err(error) = scheduling::of_process(process) {
+        faults.push(format!("{error:#}"));
     }
     if process.selinux_label().as_ref().is_some_and(|label| !label.is_empty()) {
         faults.push("process.selinuxLabel: SELinux is not supported".to_owned());
@@ -125,16 +143,16 @@ fn linux_faults(linux: &Linux, faults: &mut Vec<String>) {
     for (path, is_there) in [
         ("mountLabel: SELinux", linux.mount_label().as_ref().is_some_and(|label| !label.is_empty())),
         ("intelRdt:", linux.intel_rdt().is_some()),
-        ("netDevices:", linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
-        ("memoryPolicy:", linux.memory_policy().is_some()),
     ] {
         if is_there {
             faults.push(format!("linux.{path} is not supported"));
         }
     }
+    faults.extend(linux.memory_policy().as_ref().and_then(scheduling::memory_policy_fault));
+    net_device_faults(linux, faults);
     let personality = linux.personality().as_ref().and_then(|personality| personality.flags().as_ref());
     if personality.is_some_and(|flags| !flags.is_empty()) {
-        faults.push("linux.personality.flags: are not supported".to_owned());
+        faults.push("linux.personality.flags: the specification knows none".to_owned());
     }
     if linux.seccomp().as_ref().is_some_and(seccomp::notifies) {
         faults.push("linux.seccomp: SCMP_ACT_NOTIFY is not supported yet".to_owned());
@@ -146,6 +164,33 @@ fn linux_faults(linux: &Linux, faults: &mut Vec<String>) {
         device_faults(device, index, faults);
     }
     namespace_faults(linux, faults);
+}
+
+fn net_device_faults(linux: &Linux, faults: &mut Vec<String>) {
+    let Some(devices) = linux.net_devices().as_ref().filter(|devices| !devices.is_empty()) else { return };
+    let namespaces = || linux.namespaces().iter().flatten();
+    if !namespaces().any(|namespace| namespace.typ() == LinuxNamespaceType::Network) {
+        faults.push("linux.netDevices: need a network namespace to be moved to".to_owned());
+    }
+    let mut new_names = BTreeSet::new();
+    for (name, device) in devices {
+        let new_name = device.name().as_ref().filter(|name| !name.is_empty()).unwrap_or(name);
+        for name in [name, new_name].into_iter().filter(|name| !is_device_name(name)) {
+            faults.push(format!("linux.netDevices: {name:?} is no name of a network device"));
+        }
+        if is_device_name(name) && if_nametoindex(name.as_str()).is_err() {
+            faults.push(format!("linux.netDevices: {name}: there is no such device in the network namespace of the runtime"));
+        }
+        if !new_names.insert(new_name) {
+            faults.push(format!("linux.netDevices: two devices would be named {new_name:?}"));
+        }
+    }
+}
+
+/// As `dev_valid_name` of the kernel; a `%` would make it look for a free number.
+fn is_device_name(name: &str) -> bool {
+    let fits = !name.is_empty() && name.len() < libc::IFNAMSIZ && name != "." && name != "..";
+    fits && !name.contains(|c: char| c == '/' || c == ':' || c == '%' || c.is_ascii_whitespace() || c == '\0')
 }
 
 fn device_faults(device: &LinuxDevice, index: usize, faults: &mut Vec<String>) {

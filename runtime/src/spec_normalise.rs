@@ -19,7 +19,9 @@ use crate::cgroup::limits::Limits;
 use crate::cgroup::systemd::Unit;
 use crate::cgroup::{Cgroup, Driver, HierarchyKind};
 use crate::container_id::ContainerId;
+use crate::hooks;
 use crate::late_mounts::{LateMounts, is_bind, normal, propagation};
+use crate::mount_options;
 use crate::mount_targets;
 use crate::rlimit;
 use crate::rootfs_dev::prepare_dev;
@@ -56,6 +58,7 @@ pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId, driver: Driver) -> an
     anyhow::ensure!(faults.is_empty(), "{}: {}", file.display(), faults.join("; "));
     Validator::validate_spec(&bundle.spec).with_context(|| file.display().to_string())?;
     let mut spec = bundle.spec.clone();
+    hooks::write_out_environment(&mut spec);
     let mut mounts: Vec<Mount> = spec.mounts().iter().flatten().map(|mount| written_out(mount, &bundle.dir)).collect();
     mount_targets::resolve(&bundle.rootfs, &mut mounts)?;
     spec.set_mounts(Some(mounts));
@@ -70,9 +73,10 @@ pub(crate) fn normalise(bundle: &Bundle, id: &ContainerId, driver: Driver) -> an
         linux.set_rootfs_propagation(linux.rootfs_propagation().as_deref().and_then(root_propagation));
     }
     let limits = take_resources(&mut spec, &cgroup, driver).with_context(|| file.display().to_string())?;
-    let late_mounts = LateMounts::take(&mut spec)?;
     rootless::take_user_namespace(&mut spec);
-    let mounts = spec.mounts().iter().flatten().flat_map(|mount| replaced(mount, &cgroup)).collect();
+    let late_mounts = LateMounts::take(&mut spec)?;
+    let mut mounts: Vec<Mount> = spec.mounts().iter().flatten().flat_map(|mount| replaced(mount, &cgroup)).collect();
+    mounts.iter_mut().for_each(mount_options::for_kernel);
     spec.set_mounts(Some(mounts));
     let no_new_privileges = spec.process().as_ref().and_then(|process| process.no_new_privileges());
     let seccomp = match spec.linux_mut() {

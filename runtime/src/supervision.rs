@@ -21,6 +21,7 @@ use hshim_health::record::{Launch, RuntimeCommand, Stdio, Supervision, VERSION};
 
 use crate::atomic_file;
 use crate::bundle::Bundle;
+use crate::bundle_presets;
 use crate::cli::{BundleArgs, Globals, Supervise};
 use crate::container_id::ContainerId;
 use crate::container_lock::ContainerLock;
@@ -39,8 +40,10 @@ pub(crate) fn plan(args: &BundleArgs, id: &ContainerId, bundle: &Bundle) -> anyh
     }
     let annotations = bundle.spec.annotations().clone().unwrap_or_default().into_iter().collect();
     let config = bundle.dir.join("config.json");
-    let asked =
-        annotation::plan(id.as_str(), &annotations).map_err(|faults| anyhow::anyhow!("{}: {faults}", config.display()))?;
+    let asked = annotation::plan(id.as_str(), &annotations).map_err(|faults| {
+        let worded: Vec<String> = faults.0.iter().map(|fault| bundle_presets::blamed(bundle, fault)).collect();
+        anyhow::anyhow!("{}: {}", config.display(), worded.join("\n"))
+    })?;
     let Some(plan) = asked else {
         anyhow::ensure!(
             args.supervise != Supervise::Always,
@@ -90,7 +93,7 @@ pub(crate) fn begin(plan: PodPlan, args: &BundleArgs, bundle: &Bundle, globals: 
     let id = plan.name.clone();
     let dir = SupervisionDir(layout::bundle_dir(&root, &id));
     make_dir(&dir, &id)?;
-    let begun = launch(&dir, record(plan, args, bundle, globals)?, args);
+    let begun = bundle_presets::keep(bundle, &dir).and_then(|()| launch(&dir, record(plan, args, bundle, globals)?, args));
     begun.inspect_err(|_error| match std::fs::remove_dir_all(&dir.0) {
         Err(error) if error.kind() != ErrorKind::NotFound => log::warn!("remove {}: {error}", dir.0.display()),
         // The shim has cleared it away itself, or has never been.

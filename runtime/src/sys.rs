@@ -208,7 +208,7 @@ pub(crate) fn fork_into_cgroup(cgroup: BorrowedFd<'_>) -> io::Result<Option<Pid>
     wanted.cgroup = number(cgroup).into();
     // SAFETY: as of `fork`; without CLONE_VM the child has memory and a stack of its own.
     let pid = result(unsafe { libc::syscall(libc::SYS_clone3, &raw const wanted, size_of::<libc::clone_args>()) })?;
-    Ok((pid != 0).then(|| i32::try_from(pid).map(Pid::from_raw)).transpose().map_err(io::Error::other)?)
+    (pid != 0).then(|| i32::try_from(pid).map(Pid::from_raw)).transpose().map_err(io::Error::other)
 }
 
 /// Opens the slave of a pseudoterminal by its master (ioctl_tty(2), TIOCGPTPEER): no path is looked up.

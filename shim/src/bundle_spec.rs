@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::output::Owner;
 
@@ -15,6 +16,7 @@ use crate::output::Owner;
 pub(crate) struct BundleSpec {
     process: Process,
     linux: Linux,
+    hooks: Option<Hooks>,
     /// `annotations`.
     pub(crate) annotations: BTreeMap<String, String>,
 }
@@ -39,6 +41,13 @@ struct Linux {
     gid_mappings: Vec<Mapping>,
     cgroups_path: Option<String>,
     namespaces: Vec<Namespace>,
+    intel_rdt: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Hooks {
+    poststop: Option<Vec<IgnoredAny>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,6 +83,12 @@ impl BundleSpec {
     /// `linux.cgroupsPath` is systemd's `slice:prefix:name`.
     pub(crate) fn has_systemd_cgroup(&self) -> bool {
         self.linux.cgroups_path.as_deref().is_some_and(|path| path.split(':').count() == 3 && !path.starts_with('/'))
+    }
+
+    /// Whoever deletes the container has more to do than to forget it: poststop hooks to run, a resctrl group to remove.
+    pub(crate) fn needs_delete(&self) -> bool {
+        let hooks = self.hooks.as_ref().and_then(|hooks| hooks.poststop.as_ref());
+        self.linux.intel_rdt.is_some() || hooks.is_some_and(|hooks| !hooks.is_empty())
     }
 
     /// The paths of the namespaces that it joins.

@@ -28,6 +28,7 @@ pub(crate) async fn end(pod: &Pod) {
             log::error!("delete container {}: {error}", launch.id);
         }
         remove_traces(pod, launch);
+        remove_cgroup(&launch.bundle);
     }
     let plan = &pod.supervision.plan;
     let data = layout::pod_data_dir(&pod.supervision.data, &plan.uid);
@@ -59,7 +60,12 @@ pub(crate) fn remove_traces(pod: &Pod, launch: &Launch) {
     }
     log::warn!("the runtime left {}: remove it", state.display());
     remove_tree(&state);
-    if let Some(cgroup) = BundleSpec::load(&launch.bundle).ok().as_ref().and_then(BundleSpec::cgroup) {
+    remove_cgroup(&launch.bundle);
+}
+
+/// Of a container that is gone: between two lives no runtime knows of the cgroup that is kept for the next one.
+pub(crate) fn remove_cgroup(bundle: &Path) {
+    if let Some(cgroup) = BundleSpec::load(bundle).ok().as_ref().and_then(BundleSpec::cgroup) {
         remove_cgroups(cgroup.trim_start_matches('/'));
     }
 }

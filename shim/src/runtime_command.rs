@@ -14,7 +14,9 @@ use std::time::Duration;
 use hshim_health::record::{Launch, RuntimeCommand};
 use serde::Deserialize;
 use thiserror::Error;
+use tokio::sync::watch;
 
+use crate::bundle_spec::BundleSpec;
 use crate::children::{Child, Children};
 use crate::process_record;
 use crate::spawn::{self, StdioFds};
@@ -22,6 +24,9 @@ use crate::sys::Ended;
 
 /// How long one command may take (`CLOCK_MONOTONIC`: while the machine is suspended the command rests too).
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+
+/// How long a command may still take when nobody wants what it makes.
+const LAST_CHANCE: Duration = Duration::from_secs(3);
 
 static NEXT_LOG: AtomicU64 = AtomicU64::new(0);
 
@@ -31,6 +36,8 @@ pub(crate) struct Runtime {
     command: RuntimeCommand,
     children: Arc<Children>,
     deadline: Duration,
+    /// Nobody wants what is being made any more.
+    hurried: watch::Sender<bool>,
 }
 
 /// What becomes of the cgroup when a container is deleted.
@@ -89,6 +96,14 @@ pub(crate) enum RuntimeError {
         /// Why not.
         source: std::io::Error,
     },
+    /// What it keeps of an ended life cannot be removed.
+    #[error("remove {}: {source}", path.display())]
+    State {
+        /// Its directory.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The process that it made is already gone.
     #[error("the container's process {pid} ended before it was started: {source}")]
     Gone {
@@ -124,7 +139,7 @@ struct Order<'a> {
 impl Runtime {
     /// A runtime whose children are known to `children`.
     pub(crate) fn new(command: RuntimeCommand, children: Arc<Children>) -> Self {
-        Self { command, children, deadline: DEADLINE }
+        Self { command, children, deadline: DEADLINE, hurried: watch::Sender::new(false) }
     }
 
     /// The same with another deadline.
@@ -204,6 +219,25 @@ impl Runtime {
         self.silently("delete", args, files).await
     }
 
+    /// What the runtime keeps of a life that has ended goes, and the cgroup stays for the next one. runc and crun cannot be told so: their
+    /// `delete` takes the cgroup and its counters along. Besides that it only removes their state directory, which is done here. Where it
+    /// would do more, it is asked, and the next life begins with a new cgroup.
+    pub(crate) async fn forget_life(&self, launch: &Launch, files: &Path) -> Result<(), RuntimeError> {
+        let asks_more = self.command.systemd_cgroup || BundleSpec::load(&launch.bundle).is_ok_and(|spec| spec.needs_delete());
+        if !self.keeps_only_a_directory() || asks_more {
+            return self.delete(&launch.id, Cgroup::Keep, files).await;
+        }
+        let path = self.state_dir(&launch.id);
+        match fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(RuntimeError::State { path, source }),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn keeps_only_a_directory(&self) -> bool {
+        self.command.path.file_name().is_some_and(|name| name == "runc" || name == "crun")
+    }
+
     /// `kill --all`: a signal to every process of the container, also when its init has ended.
     pub(crate) async fn kill_all(&self, id: &str, signal: i32, files: &Path) -> Result<(), RuntimeError> {
         self.silently("kill", vec!["--all".into(), id.into(), signal.to_string().into()], files).await
@@ -234,6 +268,12 @@ impl Runtime {
         self.run(&path, Order { verb: "enter-identity", args, log: &log, stdio: StdioFds::all(&null) }).await
     }
 
+    /// hshim's `preset merge --write`: the bundle has afterwards what the node's presets add to it.
+    pub(crate) async fn merge_presets(&self, bundle: &Path, id: &str, files: &Path) -> Result<(), RuntimeError> {
+        let args = ["merge", "--write", "--bundle"].into_iter().map(OsString::from);
+        self.silently("preset", args.chain([bundle.into(), "--id".into(), id.into()]).collect(), files).await
+    }
+
     /// Where the runtime keeps its own state of a container.
     pub(crate) fn state_dir(&self, id: &str) -> PathBuf {
         if self.command.is_hshim {
@@ -259,9 +299,16 @@ impl Runtime {
         let child = spawn::spawn(&self.children, path, &self.argv(verb, args, log), stdio)
             .map_err(|source| self.not_spawned(verb, source))?;
         let path = path.to_owned();
-        let Ok(ended) = tokio::time::timeout(self.deadline, child.ended()).await else {
-            self.sweep(child).await;
-            return Err(RuntimeError::TimedOut { path, verb, after: self.deadline });
+        let ended = tokio::select! {
+            ended = child.ended() => Ok(ended),
+            after = self.late(verb) => Err(after),
+        };
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(after) => {
+                self.sweep(child).await;
+                return Err(RuntimeError::TimedOut { path, verb, after });
+            }
         };
         let ended = ended.map_err(|source| self.not_spawned(verb, source))?;
         if ended.is_success() {
@@ -272,6 +319,28 @@ impl Runtime {
             || RuntimeError::Silent { path, verb, end: describe(ended) },
             |message| RuntimeError::Refused { message },
         ))
+    }
+
+    /// Whoever makes or starts a container is given up soon: the container is to end.
+    pub(crate) fn hurry(&self) {
+        self.hurried.send_replace(true);
+    }
+
+    /// Resolves when a command has taken too long, with how long that is.
+    async fn late(&self, verb: &str) -> Duration {
+        let is_unwanted = async {
+            let mut hurried = self.hurried.subscribe();
+            let is_hurried = hurried.wait_for(|hurried| *hurried).await.is_ok();
+            if is_hurried && matches!(verb, "create" | "start") {
+                tokio::time::sleep(LAST_CHANCE).await;
+            } else {
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(self.deadline) => self.deadline,
+            () = is_unwanted => LAST_CHANCE,
+        }
     }
 
     /// Kills a command that does not answer. What a `create` left behind is swept up by its caller.

@@ -56,6 +56,7 @@ impl StartError {
                 RuntimeError::Spawn { .. }
                 | RuntimeError::Silent { .. }
                 | RuntimeError::TimedOut { .. }
+                | RuntimeError::State { .. }
                 | RuntimeError::PidFile { .. },
             ) => StartStage::Create,
         }
@@ -79,7 +80,7 @@ pub(crate) async fn create(pod: &Pod, index: ContainerIndex, run: RunNumber, bef
     let deleted = async {
         match before {
             Before::Nothing => Ok(()),
-            Before::EndedLife => pod.runtime.delete(&launch.id, Cgroup::Keep, &files).await,
+            Before::EndedLife => pod.runtime.forget_life(launch, &files).await,
         }
     };
     let layer = async { launch.rootfs.as_ref().map_or(Ok(()), rootfs::mount_fresh) };

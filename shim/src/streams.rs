@@ -28,6 +28,7 @@ use crate::spawn;
 use crate::sys;
 use log_program::LogProgram;
 use terminal::Terminal;
+pub(crate) use terminal::console_sockets;
 use uri::Target;
 
 /// How long output may take to be read after the process ended.

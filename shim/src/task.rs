@@ -19,12 +19,14 @@ mod mounts;
 mod namespaces;
 pub(crate) mod options;
 mod owner;
+mod presets;
 pub(crate) mod publisher;
 pub(crate) mod record;
 mod service;
 pub(crate) mod shared;
 mod stats;
 mod tasks;
+mod updates;
 
 pub(crate) use mounts::unmount_below;
 pub(crate) use service::services;

@@ -1,6 +1,7 @@
 //! What hshim's shim costs under containerd, beside the distribution's own shim, in one run on one machine. Printed as ratios.
 //!
-//! `cargo bench --bench containerd`, or with the programs of another build: `HSHIM_BIN=DIRECTORY`.
+//! `cargo bench --bench containerd`, or with the programs of another build: `HSHIM_BIN=DIRECTORY`. `HSHIM_BENCH_RESTARTS=1` measures
+//! restarts alone.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,11 +13,16 @@
 #![allow(unused_crate_dependencies, reason = "the package's other programs use them")]
 
 use std::fmt::Write;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hshim_tests::containerd::{Daemon, Meter, Running, Setting, shims_below};
+use hshim_tests::programs;
 use hshim_tests::wait::until;
 use nix::sys::signal::{Signal, kill};
+use serde_json::Value;
 
 const REFERENCE: &str = "io.containerd.runc.v2";
 const JUDGED: &str = "io.containerd.hshim.v2";
@@ -24,6 +30,9 @@ const RUNS: usize = 15;
 const EXECS: usize = 30;
 const CROWD: usize = 20;
 const WATCH: Duration = Duration::from_secs(10);
+const LIVES: usize = 21;
+/// So that both ways pay what idleness costs.
+const PAUSE: Duration = Duration::from_millis(300);
 const PROBE: &str = r#"hshim.dev/livenessProbe={"exec":{"command":["true"]},"periodSeconds":1}"#;
 
 /// One line of the table: what, unit, and a figure for each shim.
@@ -46,11 +55,14 @@ fn measure(runtime: &str) -> Option<Figures> {
         println!("SKIPPED: this machine keeps no account of processor time in cgroups");
         return None;
     };
+    if std::env::var_os("HSHIM_BENCH_RESTARTS").is_some() {
+        return Some(again(&daemon));
+    }
     let mut figures = lives(&daemon, &meter);
     figures.extend(commands(&daemon, &meter));
     figures.extend(idle(&daemon));
     figures.extend(probes(&daemon, &meter));
-    figures.push(("exit -> running again", "ms", again(&daemon)));
+    figures.extend(again(&daemon));
     Some(figures)
 }
 
@@ -144,8 +156,9 @@ fn drive(daemon: &Daemon, ids: &[String], start: Instant) {
     }
 }
 
-/// From the death of init to the first word of its successor: in place, or by what a client has to do otherwise.
-fn again(daemon: &Daemon) -> f64 {
+/// From the death of init to the first word of its successor: in place, or by what a client has to do otherwise. Between them the same
+/// bundle is created and started by hand, each time under a new id.
+fn again(daemon: &Daemon) -> Figures {
     let own = daemon.runtime() == JUDGED;
     let policy = [
         "--annotation",
@@ -156,24 +169,83 @@ fn again(daemon: &Daemon) -> f64 {
         r#"hshim.dev/supervision={"restartBudget":{"restarts":1000,"withinMilliseconds":1000}}"#,
     ];
     daemon.detach("again", if own { &policy } else { &[] }, &["sh", "-c", "echo alive; exec sleep 1000"]);
-    let mut times = Vec::new();
-    for life in 1..=10 {
+    let hand = Hand::new(daemon, "again");
+    let (mut times, mut by_hand) = (Vec::new(), Vec::new());
+    for life in 1..=LIVES {
         let words = || daemon.output("again").lines().count();
         until("it lives", || words() == life && daemon.task("again").is_some_and(|task| task.runs()));
         let init = daemon.task("again").unwrap().init();
-        let start = Instant::now();
-        kill(init, Signal::SIGKILL).unwrap();
-        if !own {
-            start_again(daemon);
-        }
-        while words() == life {
-            assert!(start.elapsed() < Duration::from_secs(60), "it does not live again");
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        times.push(start.elapsed());
+        std::thread::sleep(PAUSE);
+        times.push(timed(|| {
+            kill(init, Signal::SIGKILL).unwrap();
+            if !own {
+                start_again(daemon);
+            }
+            spin(|| words() > life);
+        }));
+        std::thread::sleep(PAUSE);
+        by_hand.push(hand.creates_and_starts(life));
     }
     daemon.remove("again");
-    median(times)
+    let (restart, created) = (median(times), median(by_hand));
+    vec![
+        ("exit -> running again, p50", "ms", restart),
+        ("create + start of that bundle by hand, p50", "ms", created),
+        ("exit -> running again / create + start", "x", restart / created),
+    ]
+}
+
+/// A task's bundle outside containerd: its own cgroup and output, the same root file system.
+struct Hand {
+    program: PathBuf,
+    home: PathBuf,
+}
+
+impl Hand {
+    fn new(daemon: &Daemon, id: &str) -> Self {
+        let home = daemon.home().join("hand");
+        std::fs::create_dir_all(&home).unwrap();
+        let bundle = daemon.bundle(id);
+        let mut config: Value = serde_json::from_slice(&std::fs::read(bundle.join("config.json")).unwrap()).unwrap();
+        config["root"]["path"] = bundle.join("rootfs").to_str().unwrap().into();
+        config["linux"]["cgroupsPath"] = format!("/{}/hand", daemon.name()).into();
+        config["annotations"] = serde_json::json!({});
+        std::fs::write(home.join("config.json"), config.to_string()).unwrap();
+        let program = if daemon.runtime() == JUDGED { programs::hshim() } else { programs::installed("runc").unwrap() };
+        Self { program, home }
+    }
+
+    /// From the call of `create` to the first word of the process.
+    fn creates_and_starts(&self, life: usize) -> Duration {
+        let (id, output) = (format!("hand-{life}"), self.home.join("output"));
+        let log = File::create(&output).unwrap();
+        let run = |arguments: &[&str]| {
+            let mut command = Command::new(&self.program);
+            command.arg("--root").arg(self.home.join("state")).args(arguments).stdin(Stdio::null());
+            assert!(command.stdout(log.try_clone().unwrap()).status().unwrap().success(), "{arguments:?}");
+        };
+        let time = timed(|| {
+            run(&["create", "--bundle", self.home.to_str().unwrap(), &id]);
+            run(&["start", &id]);
+            spin(|| std::fs::metadata(&output).unwrap().len() > 0);
+        });
+        run(&["delete", "--force", &id]);
+        time
+    }
+}
+
+fn timed(act: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    act();
+    start.elapsed()
+}
+
+fn spin(holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(60), "it does not live again");
+        std::thread::sleep(Duration::from_micros(200));
+    }
 }
 
 fn start_again(daemon: &Daemon) {

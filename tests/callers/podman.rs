@@ -154,6 +154,30 @@ fn the_users_choices_reach_the_process() {
 }
 
 #[test]
+fn a_read_only_container_has_its_writable_directories() {
+    for_each_runtime(|podman| {
+        let script = "touch /x 2>&1 | grep -c Read-only; for d in /tmp /run /var/tmp /dev/shm; do touch $d/x || echo $d; done; \
+                      grep -c ' /run tmpfs' /proc/mounts; ls /run; stat -c %a /tmp";
+        let output = podman.run_container(&["--rm", "--read-only"], &["sh", "-c", script]);
+        let said = text(&output.stdout);
+        assert!(output.status.success(), "{}: {}", podman.runtime.display(), text(&output.stderr));
+        assert!(said.starts_with("1\n1\n") && said.ends_with("1777\n"), "{}: {said}", podman.runtime.display());
+        let code = podman.run_container(&["--rm", "--read-only"], &["no-such-command"]).status.code();
+        assert_eq!(code, Some(127), "{}", podman.runtime.display());
+    });
+}
+
+#[test]
+fn a_tmpfs_begins_with_what_the_image_has() {
+    for_each_runtime(|podman| {
+        let options = ["--rm", "--tmpfs=/etc", "--workdir=/etc"];
+        let output =
+            podman.run_container(&options, &["sh", "-c", "pwd; grep -c root passwd; grep -c ' /etc tmpfs' /proc/mounts"]);
+        assert_eq!(text(&output.stdout), "/etc\n1\n1\n", "{}: {}", podman.runtime.display(), text(&output.stderr));
+    });
+}
+
+#[test]
 fn a_container_is_entered_logged_stopped_and_removed() {
     for_each_runtime(|podman| {
         podman.detach("c1", &["sh", "-c", "trap 'exit 9' TERM; echo hello; while :; do sleep 0.05; done"]);

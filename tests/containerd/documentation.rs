@@ -110,7 +110,8 @@ fn the_commands_can_be_typed() {
     let typed = |script: &str| {
         let mut command = std::process::Command::new("sh");
         command.args(["-c", &script.replace("docker.io/library/busybox:latest", IMAGE)]);
-        command.env("CONTAINERD_ADDRESS", daemon.socket()).env("CONTAINERD_NAMESPACE", daemon.name());
+        let path = format!("{}:{}", hshim_tests::programs::bin_dir().display(), std::env::var("PATH").unwrap());
+        command.env("PATH", path).env("CONTAINERD_ADDRESS", daemon.socket()).env("CONTAINERD_NAMESPACE", daemon.name());
         daemon.start_program(command)
     };
     daemon.remember("web");
@@ -122,6 +123,9 @@ fn the_commands_can_be_typed() {
     crate::supervised::until_file(task, "/tmp/healthy");
     fs::remove_file(crate::supervised::inside(task, "/tmp/healthy")).unwrap();
     until("the events that the page promises are shown", || watching.stdout().contains(" /hshim/unhealthy "));
+    let record = commands.iter().find(|block| block.starts_with("hshim --root")).unwrap();
+    let record = record.replace("k8s.io", daemon.name()).replace("CONTAINER-ID", "web");
+    assert!(typed(&record).finish().ok().contains("Unhealthy"));
     daemon.remove("web");
     drop(watching);
     daemon.finish();

@@ -19,6 +19,7 @@ mod documentation;
 mod event_stream;
 mod events;
 mod io;
+mod owners;
 mod pods;
 mod restarts;
 mod streams;

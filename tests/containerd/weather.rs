@@ -47,9 +47,29 @@ fn a_killed_shim_takes_its_container_along_and_the_exit_is_told() {
     events.wait_for("c1", "/tasks/delete");
     until("the container has ended", || kill(task.init(), None).is_err());
     assert_eq!(daemon.task("c1"), None);
-    // The dead shim's socket stays until somebody needs its name.
+    // The reference's socket stays until somebody needs its name.
+    assert!(!supervises() || !daemon.shim_socket("c1").exists());
     let again = daemon.ctr(&["task", "start", "--detach", "--null-io", "c1"]);
     assert_eq!(again.status, 0, "{}", again.stderr);
+    daemon.remove("c1");
+    daemon.finish();
+}
+
+#[test]
+fn a_shim_that_is_asked_to_end_does_so_and_containerd_clears_its_container_away() {
+    let Some(daemon) = Daemon::start(Setting::Tasks) else { return };
+    let events = EventStream::open(&daemon);
+    let task = daemon.detach("c1", &[], &["sleep", "1000"]);
+    let shim = shims_below(daemon.home()).remove(0);
+    kill(Pid::from_raw(shim.pid), Signal::SIGTERM).unwrap();
+    let begin = std::time::Instant::now();
+    until("the shim has ended", || shims_below(daemon.home()).is_empty());
+    assert!(begin.elapsed() < std::time::Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert_eq!(events.wait_for("c1", "/tasks/exit").body["exit_status"], 137);
+    events.wait_for("c1", "/tasks/delete");
+    until("the container has ended", || kill(task.init(), None).is_err());
+    assert_eq!(daemon.task("c1"), None);
+    assert!(!daemon.shim_socket("c1").exists());
     daemon.remove("c1");
     daemon.finish();
 }
@@ -65,6 +85,7 @@ fn a_shim_that_is_killed_while_containerd_is_away_is_cleaned_up_after() {
     daemon.serve();
     until("the container has ended", || kill(task.init(), None).is_err());
     assert_eq!(daemon.task("c1"), None);
+    assert!(!supervises() || !daemon.shim_socket("c1").exists());
     daemon.ctr(&["task", "start", "--detach", "--null-io", "c1"]).ok();
     daemon.remove("c1");
     daemon.finish();

@@ -136,6 +136,19 @@ fn an_update_that_fails_puts_earlier_writes_back() {
 }
 
 #[test]
+fn flags_about_rdt_are_refused_and_not_ignored() {
+    containers_or_skip!();
+    if !programs::judges_hshim() {
+        hshim_tests::skip!("of hshim's own limits");
+    }
+    let bundle = limited();
+    for flag in ["--l3-cache-schema", "--mem-bw-schema"] {
+        let errors = bundle.refused(&["update", flag, "x", bundle.id()]);
+        assert!(errors.contains("RDT"), "{flag}: {errors}");
+    }
+}
+
+#[test]
 fn wrong_updates_are_refused() {
     containers_or_skip!();
     let bundle = limited();

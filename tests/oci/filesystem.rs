@@ -347,3 +347,21 @@ fn idmapped_mounts_are_refused_and_not_ignored() {
     });
     assert!(bundle.fails().contains("mounts["));
 }
+
+#[test]
+fn options_of_a_new_file_system_reach_it_and_those_without_effect_do_no_harm() {
+    for (options, shown) in [
+        (&["sync"][..], "sync"),
+        (&["dirsync"], "dirsync"),
+        (&["lazytime"], "lazytime"),
+        (&["silent", "loud", "iversion", "noiversion", "async", "nolazytime"], "rw"),
+    ] {
+        let mut bundle = bundle!("grep ' /m ' /proc/self/mountinfo");
+        bundle.edit(|config| {
+            push(&mut config["mounts"], json!({"destination": "/m", "type": "tmpfs", "source": "tmpfs", "options": options}));
+        });
+        let said = bundle.says();
+        let of_file_system = said.split(' ').next_back().unwrap();
+        assert!(of_file_system.split(',').any(|option| option == shown), "{options:?}: {said}");
+    }
+}

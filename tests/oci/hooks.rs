@@ -82,6 +82,10 @@ fn each_is_told_the_state() {
         assert_eq!(state["annotations"]["org.example.key"], "value", "{stage}");
         if ["prestart", "createRuntime", "poststart"].contains(&stage) {
             assert_eq!(state["pid"], json!(pid), "{stage}");
+        } else if stage != "poststop" {
+            assert_eq!(state["pid"], 1, "{stage}: as the container sees it");
+        } else {
+            assert!(state["pid"].is_null() || state["pid"] == 0, "{stage}: there is no process any more");
         }
     }
 }
@@ -150,6 +154,40 @@ fn arguments_and_environment_are_those_of_the_hook() {
 }
 
 #[test]
+fn a_hook_without_an_environment_has_the_runtimes_or_the_containers() {
+    let mut bundle = bundle!("true");
+    fs::create_dir(log(&bundle)).unwrap();
+    let dir = log(&bundle).display().to_string();
+    bundle.edit(|config| push(&mut config["process"]["env"], json!("OF=container")));
+    for stage in OUTSIDE {
+        hook(&mut bundle, stage, &format!("echo $OF > {dir}/{stage}"));
+    }
+    hook(&mut bundle, "startContainer", "echo $OF > /hooks/startContainer");
+    let output = bundle.command(&["run", bundle.id()]).env("OF", "runtime").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    for stage in ["prestart", "createRuntime", "poststart", "poststop"] {
+        assert_eq!(fs::read_to_string(log(&bundle).join(stage)).unwrap(), "runtime\n", "{stage}");
+    }
+    for stage in ["createContainer", "startContainer"] {
+        assert_eq!(fs::read_to_string(log(&bundle).join(stage)).unwrap(), "container\n", "{stage}");
+    }
+}
+
+#[test]
+fn an_empty_environment_of_a_hook_is_empty() {
+    only_hshim!("runc takes an empty list for none");
+    let mut bundle = bundle!("true");
+    let file = bundle.scratch.join("said").display().to_string();
+    bundle.edit(|config| {
+        let script = format!("echo ${{OF:-nothing}} > {file}");
+        config["hooks"]["createRuntime"] = json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": []}]);
+    });
+    let output = bundle.command(&["run", bundle.id()]).env("OF", "runtime").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(file).unwrap(), "nothing\n");
+}
+
+#[test]
 fn a_failed_hook_before_start_fails_the_create_and_leaves_nothing() {
     for stage in ["prestart", "createRuntime", "createContainer"] {
         let mut bundle = bundle!("true");
@@ -213,6 +251,44 @@ fn a_hook_that_takes_longer_than_its_timeout_has_failed() {
     });
     bundle.fails();
     assert_eq!(bundle.status(), "absent");
+}
+
+#[test]
+fn every_stage_has_a_timeout() {
+    for stage in ["prestart", "createContainer", "startContainer", "poststart"] {
+        let mut bundle = bundle!("sleep 1000");
+        bundle.edit(|config| {
+            config["hooks"][stage] = json!([{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1}]);
+        });
+        let begun = std::time::Instant::now();
+        let output = bundle.run();
+        assert!(!output.status.success(), "{stage}");
+        assert!(begun.elapsed() < wait::PATIENCE, "{stage}");
+        drop(bundle.runtime(&["delete", "--force", bundle.id()]));
+    }
+}
+
+#[test]
+fn a_poststop_hook_that_takes_too_long_does_not_keep_the_container() {
+    let mut bundle = bundle!("true");
+    bundle.edit(|config| {
+        config["hooks"]["poststop"] = json!([{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1}]);
+    });
+    bundle.run_detached();
+    await_status(&bundle, "stopped");
+    drop(bundle.runtime(&["delete", bundle.id()]));
+    assert_eq!(bundle.status(), "absent");
+}
+
+#[test]
+fn a_timeout_that_is_not_positive_is_refused() {
+    only_hshim!("runc takes zero for no time at all");
+    for (stage, timeout) in [("prestart", 0), ("poststop", -1)] {
+        let mut bundle = bundle!("true");
+        bundle.edit(|config| config["hooks"][stage] = json!([{"path": "/bin/true", "timeout": timeout}]));
+        let errors = bundle.fails();
+        assert!(errors.contains(&format!("hooks.{stage}[0].timeout")), "{errors}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use hshim_tests::bundle::Bundle;
 use hshim_tests::scratch::unique;
 use hshim_tests::wait;
 
@@ -231,6 +232,32 @@ fn run_keeps_the_container_when_told() {
     assert!(output.status.success());
     assert_eq!(bundle.status(), "stopped");
     bundle.ok(&["delete", bundle.id()]);
+}
+
+/// Who becomes the parent of a process that the container's command leaves behind, in a container without a pid namespace.
+fn parent_of_an_orphan(flags: &[&str]) -> (i32, i32) {
+    let mut bundle = Bundle::new("(sleep 1000 & echo $! > /orphan); : > /ready; exec sleep 1000");
+    bundle.edit(|config| without_namespace(config, "pid"));
+    let mut args = vec!["run"];
+    args.extend(flags);
+    args.push(bundle.id());
+    let mut run = bundle.command(&args).stdout(std::process::Stdio::null()).spawn().unwrap();
+    wait::until("the command is ready", || bundle.rootfs().join("ready").exists());
+    let orphan = fs::read_to_string(bundle.rootfs().join("orphan")).unwrap().trim().to_owned();
+    let status = fs::read_to_string(format!("/proc/{orphan}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
+    bundle.ok(&["kill", "--all", bundle.id(), "KILL"]);
+    drop(run.wait());
+    (parent, i32::try_from(run.id()).unwrap())
+}
+
+#[test]
+fn run_is_the_parent_of_orphans_unless_told_otherwise() {
+    needs_containers!();
+    let (parent, run) = parent_of_an_orphan(&[]);
+    assert_eq!(parent, run);
+    let (parent, run) = parent_of_an_orphan(&["--no-subreaper"]);
+    assert_ne!(parent, run);
 }
 
 #[test]

@@ -98,6 +98,16 @@ fn list_as_json_is_one_document() {
 }
 
 #[test]
+fn list_quiet_shows_names_alone_whatever_the_format() {
+    let bundle = bundle!("sleep 1000");
+    bundle.run_detached();
+    for flags in [&["-q"][..], &["--quiet"], &["-q", "-f", "json"], &["--quiet", "--format", "table"]] {
+        let all: Vec<&str> = ["list"].into_iter().chain(flags.iter().copied()).collect();
+        assert_eq!(bundle.ok(&all).trim_end(), bundle.id(), "{flags:?}");
+    }
+}
+
+#[test]
 fn list_without_containers_succeeds() {
     let bundle = bundle!("true");
     assert_eq!(bundle.ok(&["list", "-q"]), "");

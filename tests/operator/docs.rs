@@ -34,6 +34,12 @@ fn the_examples_of_restarts_are_true() {
     run("docs/restarts.md");
 }
 
+#[test]
+fn the_examples_of_presets_are_true() {
+    needs_containers!();
+    run("docs/presets.md");
+}
+
 /// Verbs that change nothing.
 const LOOKING: [&str; 7] = ["get", "describe", "logs", "events", "why", "state", "check"];
 
@@ -67,7 +73,9 @@ fn run(page: &'static str) {
 impl Reader {
     fn write(&self, block: &[&str]) {
         let file = block[0].strip_prefix("# ").unwrap_or_else(|| panic!("{}: {} names no file", self.page, block[0]));
-        fs::write(self.scratch.join(file), block.join("\n")).unwrap();
+        let path = self.scratch.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, block.join("\n")).unwrap();
     }
 
     fn make_bundle(&self, remark: &str, annotations: &str) {
@@ -119,6 +127,7 @@ impl Reader {
         let mut shell = Command::new("sh");
         shell.args(["-c", command]).current_dir(self.scratch.path()).env("PATH", path);
         shell.env("HSHIM_ROOT", self.scratch.join("run")).env("HSHIM_DATA", self.scratch.join("data"));
+        shell.env("HSHIM_PRESETS_DIR", "presets.d");
         let status = shell.stdout(screen.try_clone().unwrap()).stderr(screen).status().unwrap();
         (status.success(), text(&fs::read(&file).unwrap()))
     }

@@ -91,6 +91,15 @@ fn the_session_keyring_is_a_new_one() {
 }
 
 #[test]
+fn no_new_keyring_keeps_the_callers() {
+    needs_containers!();
+    let mut bundle = Bundle::new("cat /proc/keys");
+    bundle.edit(|config| config["linux"]["maskedPaths"] = serde_json::json!([]));
+    let seen = bundle.ok(&["run", "--no-new-keyring", bundle.id()]);
+    assert!(!seen.contains(&format!("_ses.{}", bundle.id())), "{seen}");
+}
+
+#[test]
 fn the_callers_descriptors_are_closed() {
     needs_containers!();
     let file = std::fs::File::open("/etc/hostname").unwrap();

@@ -14,6 +14,7 @@ mod inheritance;
 mod mounts;
 mod process_settings;
 mod processes;
+mod races;
 mod refusals;
 mod stage;
 mod users;

@@ -55,7 +55,7 @@ const COMMON: [Row; 12] = [
 
 /// What hshim refuses before anything has begun.
 const OURS: [Row; 27] = [
-    ("CPU affinity of execs", |c| c["process"]["execCPUAffinity"] = json!({"initial": "0"}), "execCPUAffinity"),
+    ("processors that are no list", |c| c["process"]["execCPUAffinity"] = json!({"initial": "3-1"}), "execCPUAffinity"),
     ("no linux", |c| drop(c.as_object_mut().unwrap().remove("linux")), "linux"),
     ("relative cwd", |c| c["process"]["cwd"] = json!("tmp"), "cwd"),
     ("NUL in an argument", |c| c["process"]["args"] = json!(["sh", "a\0b"]), "process.args[1]: contains NUL"),
@@ -82,9 +82,9 @@ const OURS: [Row; 27] = [
         "mounts[1]: idmapped",
     ),
     ("idmap option", |c| c["mounts"][1]["options"] = json!(["idmap"]), "idmap"),
-    ("tmpcopyup", |c| c["mounts"][1]["options"] = json!(["tmpcopyup"]), "tmpcopyup"),
-    ("network devices", |c| c["linux"]["netDevices"] = json!({"eth0": {"name": "eth1"}}), "netDevices"),
-    ("memory policy", |c| c["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND", "nodes": "0"}), "memoryPolicy"),
+    ("tmpcopyup of /proc", |c| c["mounts"][0]["options"] = json!(["tmpcopyup"]), "mounts[0].options: tmpcopyup"),
+    ("network devices", |c| c["linux"]["netDevices"] = json!({"no-such-dev": {"name": "eth1"}}), "no such device"),
+    ("memory policy", |c| c["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND"}), "memoryPolicy"),
     ("RDT", |c| c["linux"]["intelRdt"] = json!({"closID": "x"}), "intelRdt"),
     ("personality flags", |c| c["linux"]["personality"] = json!({"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}), "flags"),
     (

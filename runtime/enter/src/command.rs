@@ -3,7 +3,7 @@
 
 use crate::block::Block;
 use crate::kernel::{Answer, call, prctl, write};
-use crate::wire::{NO_UMASK, Rlimit, fd, flag, step};
+use crate::wire::{KEPT, NO_UMASK, Rlimit, fd, flag, step};
 
 /// A step that was refused.
 #[derive(Clone, Copy)]
@@ -37,6 +37,7 @@ fn prepare(block: &Block, host_proc: i32) -> Result<(), Refusal> {
     set_label(block, host_proc)?;
     check(step::DESCRIPTORS, call!(libc::SYS_close_range, 3 + header.preserved, u32::MAX, 0))?;
     set_rlimits(block)?;
+    set_scheduling(block)?;
     // As root of the container first: the user may not be allowed to walk the way, only to be there.
     let early = change_directory(block);
     let no_new_privs = header.flags & flag::NO_NEW_PRIVS != 0;
@@ -74,6 +75,31 @@ fn set_label(block: &Block, host_proc: i32) -> Result<(), Refusal> {
     let path = c"self/attr/exec";
     let file = check(step::LABEL, call!(libc::SYS_openat, host_proc, path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC, 0))?;
     check(step::LABEL, write(file as i32, label.to_bytes()))?;
+    Ok(())
+}
+
+/// How the kernel is to run it.
+fn set_scheduling(block: &Block) -> Result<(), Refusal> {
+    const WHO_PROCESS: i32 = 1;
+    let header = block.header();
+    if header.processors != 0 {
+        let mask = block.at(header.processors_at);
+        check(step::PROCESSORS, call!(libc::SYS_sched_setaffinity, 0, header.processors, mask))?;
+    }
+    if header.scheduler_at != 0 {
+        check(step::SCHEDULER, call!(libc::SYS_sched_setattr, 0, block.at(header.scheduler_at), 0))?;
+    }
+    if header.io_priority != KEPT {
+        check(step::IO_PRIORITY, call!(libc::SYS_ioprio_set, WHO_PROCESS, 0, header.io_priority))?;
+    }
+    if header.memory_policy != KEPT {
+        // The kernel looks at one bit less than it is told.
+        let (mask, bits) = (block.at(header.nodes_at), header.nodes * 8 + 1);
+        check(step::MEMORY_POLICY, call!(libc::SYS_set_mempolicy, header.memory_policy, mask, bits))?;
+    }
+    if header.personality != KEPT {
+        check(step::PERSONALITY, call!(libc::SYS_personality, header.personality))?;
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 
 use crate::identity::Identity;
-use crate::wire::{Header, MAGIC, NO_OOM_SCORE_ADJ, NO_UMASK, VERSION};
+use crate::wire::{Header, KEPT, MAGIC, NO_OOM_SCORE_ADJ, NO_UMASK, SchedulerAttributes, VERSION};
 
 /// What differs from entry to entry, beside the identity.
 pub(crate) struct Entrance<'a> {
@@ -23,6 +23,8 @@ pub(crate) fn encode(entrance: &Entrance<'_>) -> Option<Vec<u8>> {
     let mut block = Block(vec![0; size_of::<Header>()]);
     let label = identity.apparmor.as_ref().and_then(|label| CString::new(format!("exec {label}")).ok());
     let filter = identity.seccomp.as_ref();
+    let scheduling = &identity.scheduling;
+    let nodes = scheduling.memory_policy.as_ref().map(|policy| policy.nodes.as_slice()).unwrap_or_default();
     let header = Header {
         magic: MAGIC,
         version: VERSION,
@@ -52,11 +54,31 @@ pub(crate) fn encode(entrance: &Entrance<'_>) -> Option<Vec<u8>> {
         path_at: block.string(&search_path(identity))?,
         v1_tasks: entrance.v1_tasks,
         preserved: entrance.preserved,
+        personality: identity.personality.unwrap_or(KEPT),
+        io_priority: scheduling.io_priority.unwrap_or(KEPT),
+        scheduler_at: scheduling.scheduler.map_or(Some(0), |attributes| block.put(words(&attributes)))?,
+        first_processors_at: block.put(scheduling.first_processors.iter().copied())?,
+        first_processors: u32::try_from(scheduling.first_processors.len()).ok()?,
+        processors_at: block.put(scheduling.processors.iter().copied())?,
+        processors: u32::try_from(scheduling.processors.len()).ok()?,
+        memory_policy: scheduling.memory_policy.as_ref().map_or(KEPT, |policy| policy.mode),
+        nodes_at: block.put(nodes.iter().copied())?,
+        nodes: u32::try_from(nodes.len()).ok()?,
         capabilities: identity.capabilities,
         length: 0,
     };
     let length = u32::try_from(block.0.len()).ok()?;
     block.finish(Header { length, ..header })
+}
+
+/// `struct sched_attr` as the kernel reads it.
+fn words(attributes: &SchedulerAttributes) -> impl Iterator<Item = u8> {
+    let SchedulerAttributes { size, policy, flags, nice, priority, runtime, deadline, period } = *attributes;
+    let low_first = |low: u32, high: u32| [low.to_ne_bytes(), high.to_ne_bytes()].concat();
+    let long = |long: u64| long.to_ne_bytes().to_vec();
+    [low_first(size, policy), long(flags), low_first(nice.cast_unsigned(), priority), long(runtime), long(deadline), long(period)]
+        .into_iter()
+        .flatten()
 }
 
 /// The value of PATH, the last one as for the command itself; execvp's default when there is none.
@@ -96,5 +118,5 @@ impl Block {
     }
 }
 
-// 26 words and 5 longs: no hole.
-const _: () = assert!(size_of::<Header>() == 26 * 4 + 5 * 8);
+// 36 words and 5 longs: no hole.
+const _: () = assert!(size_of::<Header>() == 36 * 4 + 5 * 8);

@@ -5,7 +5,7 @@
 
 use std::ffi::CString;
 
-pub use crate::wire::{Capabilities, Rlimit};
+pub use crate::wire::{Capabilities, Rlimit, SchedulerAttributes};
 
 /// Identity of a container's processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,34 @@ pub struct Identity {
     pub env: Vec<CString>,
     /// Preference of the OOM killer, −1000 to 1000 (proc(5)).
     pub oom_score_adj: Option<i32>,
+    /// Execution domain (personality(2)).
+    pub personality: Option<u32>,
+    /// How the kernel runs it.
+    pub scheduling: Scheduling,
+}
+
+/// How the kernel runs a process; what is absent is as the caller has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scheduling {
+    /// Policy and its parameters (sched_setattr(2)).
+    pub scheduler: Option<SchedulerAttributes>,
+    /// Class and level (ioprio_set(2)).
+    pub io_priority: Option<u32>,
+    /// Bit mask of the processors before it is in its cgroup; empty: the caller's.
+    pub first_processors: Vec<u8>,
+    /// Bit mask of its processors; empty: what the cgroup gives.
+    pub processors: Vec<u8>,
+    /// Where its memory comes from.
+    pub memory_policy: Option<MemoryPolicy>,
+}
+
+/// A memory policy (set_mempolicy(2)).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryPolicy {
+    /// `MPOL_*` with `MPOL_F_*`.
+    pub mode: u32,
+    /// Bit mask of nodes, in whole longs.
+    pub nodes: Vec<u8>,
 }
 
 /// A compiled seccomp filter (seccomp(2)).
@@ -53,7 +81,7 @@ pub struct DecodeError {
     at: usize,
 }
 
-const MAGIC: &[u8; 8] = b"hshimid1";
+const MAGIC: &[u8; 8] = b"hshimid2";
 const ABSENT: u32 = u32::MAX;
 
 impl Identity {
@@ -83,6 +111,8 @@ impl Identity {
         out.bytes(self.cwd.as_bytes());
         out.list(&self.env, |out, variable| out.bytes(variable.as_bytes()));
         out.option(self.oom_score_adj.as_ref(), |out, value| out.word(value.cast_unsigned()));
+        out.option(self.personality.as_ref(), |out, value| out.word(*value));
+        out.scheduling(&self.scheduling);
         out.0
     }
 
@@ -115,6 +145,8 @@ impl Identity {
             cwd: input.c_string()?,
             env: input.list(Reader::c_string)?,
             oom_score_adj: input.option(Reader::word)?.map(u32::cast_signed),
+            personality: input.option(Reader::word)?,
+            scheduling: input.scheduling()?,
         };
         if input.at == bytes.len() { Ok(identity) } else { Err(DecodeError { at: input.at }) }
     }
@@ -134,6 +166,24 @@ impl Writer {
     fn bytes(&mut self, bytes: &[u8]) {
         self.count(bytes.len());
         self.0.extend(bytes);
+    }
+
+    fn scheduling(&mut self, scheduling: &Scheduling) {
+        self.option(scheduling.scheduler.as_ref(), |out, attributes| {
+            for word in [attributes.size, attributes.policy, attributes.nice.cast_unsigned(), attributes.priority] {
+                out.word(word);
+            }
+            for long in [attributes.flags, attributes.runtime, attributes.deadline, attributes.period] {
+                out.long(long);
+            }
+        });
+        self.option(scheduling.io_priority.as_ref(), |out, value| out.word(*value));
+        self.bytes(&scheduling.first_processors);
+        self.bytes(&scheduling.processors);
+        self.option(scheduling.memory_policy.as_ref(), |out, policy| {
+            out.word(policy.mode);
+            out.bytes(&policy.nodes);
+        });
     }
 
     fn list<T>(&mut self, items: &[T], mut each: impl FnMut(&mut Self, &T)) {
@@ -195,6 +245,22 @@ impl<'a> Reader<'a> {
         self.take(count)
     }
 
+    fn scheduling(&mut self) -> Result<Scheduling, DecodeError> {
+        Ok(Scheduling {
+            scheduler: self.option(Self::scheduler)?,
+            io_priority: self.option(Self::word)?,
+            first_processors: self.bytes()?.to_vec(),
+            processors: self.bytes()?.to_vec(),
+            memory_policy: self.option(|input| Ok(MemoryPolicy { mode: input.word()?, nodes: input.bytes()?.to_vec() }))?,
+        })
+    }
+
+    fn scheduler(&mut self) -> Result<SchedulerAttributes, DecodeError> {
+        let (size, policy, nice, priority) = (self.word()?, self.word()?, self.word()?.cast_signed(), self.word()?);
+        let (flags, runtime, deadline, period) = (self.long()?, self.long()?, self.long()?, self.long()?);
+        Ok(SchedulerAttributes { size, policy, flags, nice, priority, runtime, deadline, period })
+    }
+
     fn text(&mut self) -> Result<String, DecodeError> {
         let at = self.at;
         String::from_utf8(self.bytes()?.to_vec()).map_err(|_not_text| DecodeError { at })
@@ -237,6 +303,20 @@ mod tests {
             cwd: c"/work".to_owned(),
             env: vec![c"PATH=/bin".to_owned(), c"A=b=c".to_owned()],
             oom_score_adj: Some(-500),
+            personality: Some(8),
+            scheduling: Scheduling {
+                scheduler: Some(SchedulerAttributes {
+                    size: 48,
+                    policy: 3,
+                    nice: -7,
+                    period: 9,
+                    ..SchedulerAttributes::default()
+                }),
+                io_priority: Some(2 << 13),
+                first_processors: vec![1],
+                processors: vec![3, 1],
+                memory_policy: Some(MemoryPolicy { mode: 2, nodes: vec![1; 8] }),
+            },
         }
     }
 

@@ -15,7 +15,7 @@ pub mod target;
 pub mod wire;
 
 pub use cgroup::{ContainerCgroup, Leaf};
-pub use identity::{Capabilities, Identity, Rlimit, Seccomp};
+pub use identity::{Capabilities, Identity, MemoryPolicy, Rlimit, SchedulerAttributes, Scheduling, Seccomp};
 pub use program::{CgroupEntry, EnterProgram, Entered, Entry, LoadError, Shape, SpawnError};
 pub use report::Report;
 pub use target::Target;

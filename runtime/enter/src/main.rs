@@ -127,6 +127,10 @@ fn prepare(block: &Block) -> Result<i32, Refusal> {
         call!(libc::SYS_rt_sigaction, signal, default.as_ptr(), 0, 8);
     }
     call!(libc::SYS_sched_setscheduler, 0, libc::SCHED_OTHER, core::ptr::from_ref(&0_i32));
+    if header.first_processors != 0 {
+        let mask = block.at(header.first_processors_at);
+        check(step::FIRST_PROCESSORS, call!(libc::SYS_sched_setaffinity, 0, header.first_processors, mask))?;
+    }
     if header.oom_score_adj != wire::NO_OOM_SCORE_ADJ {
         set_oom_score_adj(header.oom_score_adj)?;
     }

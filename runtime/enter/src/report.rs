@@ -108,6 +108,12 @@ impl Report {
             step::DIRECTORY_OUTSIDE => "stay inside the container's root: the working directory is outside",
             step::NO_NEW_PRIVS => "set no_new_privs",
             step::EXEC => "execute",
+            step::FIRST_PROCESSORS => "set the processors before the cgroup (execCPUAffinity.initial)",
+            step::PROCESSORS => "set the processors (execCPUAffinity.final)",
+            step::SCHEDULER => "set the scheduler",
+            step::IO_PRIORITY => "set the I/O priority",
+            step::MEMORY_POLICY => "set the memory policy",
+            step::PERSONALITY => "set the personality",
             _ => "an unknown step",
         }
     }

@@ -7,9 +7,11 @@
 /// First word of a block.
 pub const MAGIC: u32 = 0x6873_656e;
 /// Layout version; the program refuses another one.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// `umask` when the container's is kept.
 pub const NO_UMASK: u32 = u32::MAX;
+/// `personality`, `io_priority` and `memory_policy` when the caller's is kept.
+pub const KEPT: u32 = u32::MAX;
 /// `oom_score_adj` when the caller's is kept.
 pub const NO_OOM_SCORE_ADJ: i32 = i32::MIN;
 
@@ -131,8 +133,50 @@ pub struct Header {
     pub v1_tasks: u32,
     /// Descriptors from 3 on that the command keeps.
     pub preserved: u32,
+    /// [`KEPT`] or a personality(2).
+    pub personality: u32,
+    /// [`KEPT`] or class and level as ioprio_set(2) takes them.
+    pub io_priority: u32,
+    /// A [`SchedulerAttributes`]; 0: the caller's is kept.
+    pub scheduler_at: u32,
+    /// Bit mask of processors before the step into the cgroup.
+    pub first_processors_at: u32,
+    /// Bytes of it; 0: the caller's are kept.
+    pub first_processors: u32,
+    /// The same after that step.
+    pub processors_at: u32,
+    /// Bytes of it.
+    pub processors: u32,
+    /// [`KEPT`] or mode and flags of set_mempolicy(2).
+    pub memory_policy: u32,
+    /// Bit mask of its nodes.
+    pub nodes_at: u32,
+    /// Bytes of it.
+    pub nodes: u32,
     /// Sets.
     pub capabilities: Capabilities,
+}
+
+/// `struct sched_attr` of its first version (sched_setattr(2)).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SchedulerAttributes {
+    /// Its size in bytes.
+    pub size: u32,
+    /// `SCHED_*`.
+    pub policy: u32,
+    /// `SCHED_FLAG_*`.
+    pub flags: u64,
+    /// Of ordinary policies, -20 to 19.
+    pub nice: i32,
+    /// Of real-time policies.
+    pub priority: u32,
+    /// Of SCHED_DEADLINE, nanoseconds.
+    pub runtime: u64,
+    /// Of SCHED_DEADLINE, nanoseconds.
+    pub deadline: u64,
+    /// Of SCHED_DEADLINE, nanoseconds.
+    pub period: u64,
 }
 
 /// Kinds of [`Record`].
@@ -185,6 +229,8 @@ pub mod step {
     pub const CLONE: i32 = 7;
     /// Become subreaper.
     pub const SUBREAPER: i32 = 8;
+    /// sched_setaffinity(2) before the cgroup.
+    pub const FIRST_PROCESSORS: i32 = 9;
     /// Join the v1 leaf.
     pub const LEAF: i32 = 16;
     /// setsid(2).
@@ -219,4 +265,14 @@ pub mod step {
     pub const NO_NEW_PRIVS: i32 = 31;
     /// execve(2).
     pub const EXEC: i32 = 32;
+    /// sched_setaffinity(2) in the cgroup.
+    pub const PROCESSORS: i32 = 33;
+    /// sched_setattr(2).
+    pub const SCHEDULER: i32 = 34;
+    /// ioprio_set(2).
+    pub const IO_PRIORITY: i32 = 35;
+    /// set_mempolicy(2).
+    pub const MEMORY_POLICY: i32 = 36;
+    /// personality(2).
+    pub const PERSONALITY: i32 = 37;
 }

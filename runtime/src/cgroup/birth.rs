@@ -12,12 +12,14 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe2};
 use serde::{Deserialize, Serialize};
@@ -93,37 +95,68 @@ impl Report {
 impl Maker {
     /// Waits for init. None when the maker died before it could say anything: the kernel kills at birth who is cloned from or into a
     /// cgroup that was killed once (`cgroup.kill`), and nothing has been made then.
-    pub(crate) fn init(mut self) -> anyhow::Result<Option<i32>> {
-        waitpid(self.pid, None).context("wait for the process that makes the container")?;
-        // Init holds the pipe open until it executes its command: there may be no end of file. All that is told is in it now.
-        let mut told = [0; PIPE_CAPACITY];
-        let length = match self.report.read(&mut told) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            read => read.context("hear from the process that makes the container")?,
-        };
-        let told = told.get(..length).unwrap_or_default();
-        if told.is_empty() {
+    pub(crate) fn init(mut self) -> anyhow::Result<Option<Born>> {
+        let Some(told) = self.hear().context("hear from the process that makes the container")? else {
+            waitpid(self.pid, None).context("wait for the process that makes the container")?;
             anyhow::ensure!(
                 self.offspring(None).is_empty(),
                 "the process that makes the container was killed: nothing is left of it; try again"
             );
             return Ok(None);
-        }
-        match serde_json::from_slice(told).context("hear from the process that makes the container")? {
-            Outcome::Made(init) => {
-                // libcontainer's intermediate process, which has done its work.
-                for pid in self.offspring(Some(init)) {
-                    waitpid(pid, None).ok();
-                }
-                Ok(Some(init))
-            }
+        };
+        match serde_json::from_slice(&told).context("hear from the process that makes the container")? {
+            Outcome::Made(init) => Ok(Some(Born { init, makers: self.offspring(Some(init)) })),
             Outcome::Failed(reason) => anyhow::bail!(reason),
+        }
+    }
+
+    /// What it tells; none when it ends without a word. There may be no end of file: init holds the pipe until it executes its command.
+    fn hear(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let end = sys::pidfd_open(self.pid.as_raw())?;
+        let mut either = [PollFd::new(self.report.as_fd(), PollFlags::POLLIN), PollFd::new(end.as_fd(), PollFlags::POLLIN)];
+        while let Err(error) = poll(&mut either, PollTimeout::NONE) {
+            if error != Errno::EINTR {
+                return Err(error.into());
+            }
+        }
+        let mut told = vec![0; PIPE_CAPACITY];
+        match self.report.read(&mut told) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Ok(0) => Ok(None),
+            read => {
+                told.truncate(read?);
+                Ok(Some(told))
+            }
         }
     }
 
     fn offspring(&self, init: Option<i32>) -> Vec<Pid> {
         let is_ours = |pid: &Pid| !self.elders.contains(pid) && Some(pid.as_raw()) != init;
         children().into_iter().filter(is_ours).collect()
+    }
+}
+
+/// An init process, and those that made it and have nothing more to do than to end, which takes them longer than they are wanted.
+#[derive(Debug)]
+pub(crate) struct Born {
+    /// Its process id.
+    pub(crate) init: i32,
+    makers: Vec<Pid>,
+}
+
+impl Born {
+    /// Nobody is left to wait for.
+    pub(crate) fn alone(init: i32) -> Self {
+        Self { init, makers: Vec::new() }
+    }
+}
+
+impl Drop for Born {
+    fn drop(&mut self) {
+        for maker in &self.makers {
+            // ECHILD: an undone creation has waited for all of its children.
+            waitpid(*maker, None).ok();
+        }
     }
 }
 

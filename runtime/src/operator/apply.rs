@@ -9,6 +9,7 @@ use super::manifest_file::{self, Complaints};
 use super::node;
 use super::pod_making::{Maker, Outcome};
 use super::prepared_pod::PreparedPod;
+use super::preset_files::PresetFiles;
 use super::programs;
 use crate::cli::Globals;
 use crate::shim_process;
@@ -16,8 +17,10 @@ use crate::verbs::print;
 
 /// Performs `apply`.
 pub(crate) fn apply(args: &ApplyArgs, globals: &Globals) -> anyhow::Result<()> {
+    let presets = PresetFiles::load(&globals.presets_dir, &args.presets.preset)?;
     let documents = manifest_file::read_all(&args.filename)?;
     let mut complaints = Complaints::default();
+    let documents = presets.merge_into(documents, args.namespace.as_deref(), &mut complaints);
     let admitted = admit_all(documents, args.namespace.as_deref(), &mut complaints);
     complaints.none()?;
     node::require_for_pods()?;
@@ -27,7 +30,7 @@ pub(crate) fn apply(args: &ApplyArgs, globals: &Globals) -> anyhow::Result<()> {
     let lock = store.lock(Access::Use)?;
     let mut pods = Vec::new();
     for (document, pod) in admitted {
-        match PreparedPod::prepare(&document.value, pod, &store)? {
+        match PreparedPod::prepare(&document, pod, &store)? {
             Ok(pod) => pods.push(pod),
             Err(faults) => complaints.add_all(&document, &faults),
         }

@@ -7,12 +7,19 @@ use hshim_health::pod::decode_what_can_be;
 use super::cli::CheckArgs;
 use super::manifest_file::{self, Complaints, Document};
 use super::pod_name::PodName;
+use super::preset_files::PresetFiles;
+use crate::cli::Globals;
 use crate::verbs::print;
 
 /// Performs `check`.
-pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
+pub(crate) fn check(args: &CheckArgs, globals: &Globals) -> anyhow::Result<()> {
+    let presets = PresetFiles::load(&globals.presets_dir, &args.presets.preset)?;
+    if args.filename.is_empty() {
+        return print(&presets.names().map(|name| format!("podpreset/{name} is valid\n")).collect::<String>());
+    }
     let documents = manifest_file::read_all(&args.filename)?;
     let mut complaints = Complaints::default();
+    let documents = presets.merge_into(documents, None, &mut complaints);
     let pods = admit_all(documents, None, &mut complaints);
     complaints.none()?;
     print(&pods.iter().map(|(_, pod)| format!("pod/{} is valid\n", pod.name)).collect::<String>())

@@ -4,12 +4,14 @@
 //! `#[command(name = "pod-exec", bin_name = "hshim exec", hide = true)]`: [`crate::grammar`] puts these names in place of the
 //! plain ones when an argument like `pod/NAME` says that the operator's meaning is wanted.
 
+mod preset;
 mod view;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+pub(crate) use preset::{PresetArgs, PresetCommand, PresetMergeArgs, PresetTestArgs};
 pub(crate) use view::{EventFormat, EventsArgs, GetArgs, LogsArgs, ObjectFormat, OnePodArgs, PodExecArgs, RestartArgs};
 
 /// The verbs of the operator.
@@ -22,6 +24,9 @@ pub(crate) enum OperatorCommand {
     Delete(PodDeleteArgs),
     /// Say everything that is wrong with manifests, and make nothing.
     Check(CheckArgs),
+    /// Try presets on a manifest, or merge them into a bundle.
+    #[command(subcommand)]
+    Preset(PresetCommand),
     /// Load, list and remove images.
     #[command(subcommand)]
     Image(ImageCommand),
@@ -39,6 +44,8 @@ pub(crate) enum OperatorCommand {
     Events(EventsArgs),
     /// Say in words how a pod's containers are and why they were restarted.
     Why(OnePodArgs),
+    /// Show which preset gave which field of a pod.
+    Explain(OnePodArgs),
     /// Run a command in a container of a pod.
     #[command(name = "pod-exec", bin_name = "hshim exec", hide = true)]
     Exec(PodExecArgs),
@@ -58,14 +65,20 @@ pub(crate) struct ApplyArgs {
     /// OCI runtime that runs the containers; this hshim if it is left out.
     #[arg(long, value_name = "PATH")]
     pub(crate) runtime: Option<PathBuf>,
+    /// Further presets.
+    #[command(flatten)]
+    pub(crate) presets: PresetArgs,
 }
 
 /// `check`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CheckArgs {
     /// Manifest, YAML or JSON; - is standard input; may be repeated.
-    #[arg(short, long, value_name = "FILE", required = true)]
+    #[arg(short, long, value_name = "FILE", required_unless_present = "preset")]
     pub(crate) filename: Vec<PathBuf>,
+    /// Further presets.
+    #[command(flatten)]
+    pub(crate) presets: PresetArgs,
 }
 
 /// `delete pod/NAME`.

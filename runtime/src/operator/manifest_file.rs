@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use hshim_health::faults::{Fault, Faults};
-use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
@@ -22,6 +22,21 @@ pub(crate) struct Document {
     /// What it says.
     pub(crate) value: Value,
     node: Spanned<Node>,
+    elsewhere: Vec<Elsewhere>,
+}
+
+/// A part that comes from another document.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Elsewhere {
+    /// Its path here.
+    pub(crate) path: String,
+    /// Its file and line there.
+    pub(crate) place: String,
+    /// Its path there.
+    pub(crate) path_there: String,
+    /// `preset NAME`.
+    pub(crate) whose: String,
 }
 
 /// Everything that is wrong with what was handed in.
@@ -39,12 +54,42 @@ impl Document {
         }
         line
     }
+
+    /// `FILE:LINE` of a path.
+    pub(crate) fn place(&self, path: &str) -> String {
+        format!("{}:{}", self.file, self.line(path))
+    }
+
+    /// The same document with parts of others.
+    pub(crate) fn merged(self, value: Value, elsewhere: Vec<Elsewhere>) -> Self {
+        Self { value, elsewhere, ..self }
+    }
+
+    /// The parts that come from elsewhere.
+    pub(crate) fn elsewhere(&self) -> &[Elsewhere] {
+        &self.elsewhere
+    }
+
+    /// A fault where its reader will find it.
+    fn complaint(&self, fault: &Fault) -> String {
+        let found = self.elsewhere.iter().find_map(|part| Some((part, fault.path.strip_prefix(part.path.as_str())?)));
+        let Some((part, rest)) = found.filter(|(_, rest)| rest.is_empty() || rest.starts_with(['.', '['])) else {
+            return format!("{}: {fault}", self.place(&fault.path));
+        };
+        let there = Fault { path: format!("{}{rest}", part.path_there), ..fault.clone() };
+        format!("{}: {there} ({}, for {})", part.place, part.whose, self.file)
+    }
 }
 
 impl Complaints {
     /// A fault of a document.
     pub(crate) fn add(&mut self, document: &Document, fault: &Fault) {
-        self.0.push(format!("{}:{}: {fault}", document.file, document.line(&fault.path)));
+        self.0.push(document.complaint(fault));
+    }
+
+    /// One in words of its own.
+    pub(crate) fn add_text(&mut self, text: String) {
+        self.0.push(text);
     }
 
     /// All faults of a document.
@@ -73,17 +118,19 @@ pub(crate) fn read_all(files: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<Document>> {
-    let is_stdin = path == Path::new("-");
-    let file = if is_stdin { "<stdin>".to_owned() } else { path.display().to_string() };
+    if path == Path::new("-") {
+        return read_from(std::io::stdin(), "<stdin>");
+    }
+    let file = path.display().to_string();
+    read_from(std::fs::File::open(path).with_context(|| format!("open {file}"))?, &file)
+}
+
+/// Reads all documents of what is called `file`.
+pub(crate) fn read_from(reader: impl Read, file: &str) -> anyhow::Result<Vec<Document>> {
     let mut text = String::new();
-    let mut limited: Box<dyn Read> = if is_stdin {
-        Box::new(std::io::stdin())
-    } else {
-        Box::new(std::fs::File::open(path).with_context(|| format!("open {file}"))?)
-    };
-    let length = limited.by_ref().take(LONGEST + 1).read_to_string(&mut text).with_context(|| format!("read {file}"))?;
+    let length = reader.take(LONGEST + 1).read_to_string(&mut text).with_context(|| format!("read {file}"))?;
     anyhow::ensure!(u64::try_from(length)? <= LONGEST, "{file} is longer than {LONGEST} bytes");
-    parse(&file, &text)
+    parse(file, &text)
 }
 
 fn parse(file: &str, text: &str) -> anyhow::Result<Vec<Document>> {
@@ -93,7 +140,8 @@ fn parse(file: &str, text: &str) -> anyhow::Result<Vec<Document>> {
         let line = error.location().map_or(1, |location| location.line());
         anyhow::anyhow!("{file}:{line}: {}", without_place(&error.to_string()))
     })?;
-    let documents = nodes.into_iter().map(|node| Document { file: file.to_owned(), value: node.value.value(), node });
+    let documents =
+        nodes.into_iter().map(|node| Document { file: file.to_owned(), value: node.value.value(), node, elsewhere: Vec::new() });
     Ok(documents.filter(|document| !document.value.is_null()).collect())
 }
 

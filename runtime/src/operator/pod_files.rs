@@ -113,7 +113,8 @@ pub(crate) fn host_path_fault(volume: &Volume, path: &str) -> Option<Fault> {
     })
 }
 
-fn make_host_path(path: &Path, kind: HostPathKind) -> anyhow::Result<()> {
+/// Makes what a kind of path promises to make.
+pub(crate) fn make_host_path(path: &Path, kind: HostPathKind) -> anyhow::Result<()> {
     match kind {
         // The container runtimes of Kubernetes make a directory of what is not there.
         HostPathKind::Unset if path.exists() => Ok(()),

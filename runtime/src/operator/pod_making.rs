@@ -104,6 +104,9 @@ impl Maker<'_> {
         write(&dir.supervision(), &serde_json::to_vec(&supervision)?)?;
         let manifest = stored_manifest::with_identity(pod.manifest.clone(), &uid, Timestamp::now());
         write(&dir.manifest(), &serde_json::to_vec(&manifest)?)?;
+        if !pod.presets.is_empty() {
+            write(&dir.presets(), &serde_json::to_vec(&pod.presets)?)?;
+        }
         let data = layout::pod_data_dir(&self.globals.data, &uid);
         let namespaces = dir.namespaces();
         for path in [&data, &namespaces] {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::container_process::{self, ContainerProcess};
 use super::image::reference::Reference;
 use super::image::store::{Image, Store};
+use super::manifest_file::{Document, Elsewhere};
 use super::pod_files;
 use super::stored_manifest;
 
@@ -20,6 +21,8 @@ pub(crate) struct PreparedPod {
     pub(crate) pod: AdmittedPod,
     /// To be kept, and compared with what was kept.
     pub(crate) manifest: Value,
+    /// Which preset gave what.
+    pub(crate) presets: Vec<Elsewhere>,
     /// In the pod's order.
     pub(crate) containers: Vec<PreparedContainer>,
     /// Of the pod, or the node's if it is in the node's network.
@@ -40,7 +43,7 @@ const LONGEST_LAYERS: usize = 3500;
 
 impl PreparedPod {
     /// Prepares a pod, or says everything that is missing.
-    pub(crate) fn prepare(document: &Value, pod: AdmittedPod, store: &Store) -> anyhow::Result<Result<Self, Faults>> {
+    pub(crate) fn prepare(document: &Document, pod: AdmittedPod, store: &Store) -> anyhow::Result<Result<Self, Faults>> {
         let hostname =
             if pod.host_network { nix::unistd::gethostname()?.to_string_lossy().into_owned() } else { pod.hostname.clone() };
         let mut faults = Faults::default();
@@ -59,8 +62,8 @@ impl PreparedPod {
                 Err(fault) => faults.0.push(fault),
             }
         }
-        let manifest = stored_manifest::with_defaults(document, &pod);
-        Ok(faults.or(Self { pod, manifest, containers, hostname }))
+        let manifest = stored_manifest::with_defaults(&document.value, &pod);
+        Ok(faults.or(Self { pod, manifest, presets: document.elsewhere().to_vec(), containers, hostname }))
     }
 
     /// What the supervisor is to do.

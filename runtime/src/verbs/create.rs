@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use crate::atomic_file;
 use crate::bundle::Bundle;
+use crate::bundle_presets;
 use crate::cli::{BundleArgs, Globals};
 use crate::console::{self, PidfdSocket};
 use crate::container::Container;
@@ -24,7 +25,7 @@ pub(crate) fn create(args: &BundleArgs, globals: &Globals) -> anyhow::Result<()>
     refuse_unsupported(globals)?;
     preserved_fds::require_open(args.preserve_fds)?;
     let id: ContainerId = args.id.parse()?;
-    let bundle = Bundle::open(&args.bundle)?;
+    let bundle = bundle_presets::open(args, &id, globals)?;
     if let Some(plan) = supervision::plan(args, &id, &bundle)? {
         let launched = supervision::begin(plan, args, &bundle, globals)?;
         return write_pid_file(args.pid_file.as_deref(), launched.shim);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use hshim_enter::{CgroupEntry, ContainerCgroup, EnterProgram, Entered, Entry, Report, Shape, Target};
+use hshim_enter::{CgroupEntry, ContainerCgroup, EnterProgram, Entered, Entry, Report, Shape, Target, wire};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 use crate::cli::{ExecArgs, Globals};
@@ -188,6 +188,11 @@ fn command(entered: &Entered, process: &ExecProcess) -> anyhow::Result<i32> {
             let name = process.argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             Err(NotExecuted { message: not_executed(&name, nix::Error::from_raw(errno)), errno }.into())
         }
+        Report::CouldNotEnter { step: wire::step::DIRECTORY, errno, .. } => anyhow::bail!(
+            "unable to start container process: change to the working directory {:?}: {}",
+            process.identity.cwd.to_string_lossy(),
+            nix::Error::from_raw(errno).desc().to_ascii_lowercase()
+        ),
         Report::CouldNotEnter { step, errno, .. } => anyhow::bail!(
             "unable to start container process: {}: {}",
             Report::step_name(step),

@@ -36,9 +36,9 @@ fn document() -> Value {
             "apparmor": {"enabled": libcontainer::apparmor::is_enabled().unwrap_or(false)},
             "selinux": {"enabled": false},
             "intelRdt": {"enabled": false, "schemata": false, "monitoring": false},
-            "memoryPolicy": {"modes": [], "flags": []},
+            "memoryPolicy": {"modes": MEMORY_MODES, "flags": MEMORY_FLAGS},
             "mountExtensions": {"idmap": {"enabled": false}},
-            "netDevices": {"enabled": false}
+            "netDevices": {"enabled": true}
         },
         "annotations": {
             "dev.hshim.version": env!("CARGO_PKG_VERSION"),
@@ -48,6 +48,16 @@ fn document() -> Value {
     })
 }
 
+const MEMORY_MODES: [&str; 7] = [
+    "MPOL_BIND",
+    "MPOL_DEFAULT",
+    "MPOL_INTERLEAVE",
+    "MPOL_LOCAL",
+    "MPOL_PREFERRED",
+    "MPOL_PREFERRED_MANY",
+    "MPOL_WEIGHTED_INTERLEAVE",
+];
+const MEMORY_FLAGS: [&str; 3] = ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
 const MOUNT_OPTIONS: &[&str] = &[
     "async",
     "atime",
@@ -71,24 +81,33 @@ const MOUNT_OPTIONS: &[&str] = &[
     "norelatime",
     "nostrictatime",
     "nosuid",
+    "nosymfollow",
     "private",
     "ratime",
     "rbind",
     "rdev",
+    "rdiratime",
     "relatime",
     "remount",
     "rexec",
     "rnoatime",
     "rnodev",
+    "rnodiratime",
     "rnoexec",
+    "rnorelatime",
+    "rnostrictatime",
     "rnosuid",
+    "rnosymfollow",
     "ro",
     "rprivate",
+    "rrelatime",
     "rro",
     "rrw",
     "rshared",
     "rslave",
+    "rstrictatime",
     "rsuid",
+    "rsymfollow",
     "runbindable",
     "rw",
     "shared",
@@ -96,7 +115,10 @@ const MOUNT_OPTIONS: &[&str] = &[
     "slave",
     "strictatime",
     "suid",
+    "symfollow",
     "sync",
+    "tmpcopyup",
+    "unbindable",
 ];
 const SECCOMP_ACTIONS: [&str; 8] = [
     "SCMP_ACT_ALLOW",

@@ -11,6 +11,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::pipe;
 
 use crate::bundle::Bundle;
+use crate::bundle_presets;
 use crate::cli::{Globals, RunArgs};
 use crate::console::{self, PidfdSocket};
 use crate::container::Container;
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &RunArgs, globals: &Globals) -> anyhow::Result<ExitCode>
     refuse_unsupported(globals)?;
     preserved_fds::require_open(args.bundle.preserve_fds)?;
     let id: ContainerId = args.bundle.id.parse()?;
-    let bundle = Bundle::open(&args.bundle.bundle)?;
+    let bundle = bundle_presets::open(&args.bundle, &id, globals)?;
     if let Some(plan) = supervision::plan(&args.bundle, &id, &bundle)? {
         return run_supervised(args, &id, plan, &bundle, globals);
     }

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::annotation::{self, OfManifest};
 use crate::expansion::expand;
 use crate::faults::{FaultKind, Faults};
-use crate::plan::{BackoffPlan, ContainerPlan, Origin, PodPlan, ProbeHandler, ProbeKind, ProbePlan, RestartPolicy};
+use crate::plan::{ContainerPlan, Origin, PodPlan, ProbeHandler, ProbeKind, ProbePlan, RestartPolicy};
 use crate::pod::{ContainerSpec, Pod, ProbeSpec, VolumeSpec};
 
 /// A pod as meant.
@@ -63,6 +64,8 @@ pub struct AdmittedContainer {
     pub liveness: Option<ProbePlan>,
     /// Readiness probe.
     pub readiness: Option<ProbePlan>,
+    /// What annotations ask for.
+    pub extensions: OfManifest,
 }
 
 /// A port that a container declares.
@@ -184,7 +187,7 @@ pub fn admit(pod: Pod) -> Result<AdmittedPod, Faults> {
     let mut containers = Vec::new();
     for (n, spec) in pod.spec.containers.into_iter().enumerate() {
         let mut desk = Desk { path: format!("spec.containers[{n}]"), faults: &mut faults };
-        let container = desk.container(spec, restart_policy, &volumes);
+        let container = desk.container(spec, restart_policy, &volumes, &pod.metadata.annotations);
         if names.contains(&container.name) {
             faults.duplicate(&format!("spec.containers[{n}].name"), &container.name);
         }
@@ -222,15 +225,18 @@ impl AdmittedPod {
 
 impl AdmittedContainer {
     fn plan(&self) -> ContainerPlan {
+        let OfManifest { backoff, period, errors_count_as_failures } = self.extensions;
+        let timed =
+            |probe: &Option<ProbePlan>| probe.clone().map(|probe| ProbePlan { period: period.unwrap_or(probe.period), ..probe });
         ContainerPlan {
             name: self.name.clone(),
             image: self.image.clone(),
             restart_policy: self.restart_policy,
-            startup: self.startup.clone(),
-            liveness: self.liveness.clone(),
-            readiness: self.readiness.clone(),
-            backoff: BackoffPlan::KUBERNETES,
-            errors_count_as_failures: false,
+            startup: timed(&self.startup),
+            liveness: timed(&self.liveness),
+            readiness: timed(&self.readiness),
+            backoff,
+            errors_count_as_failures,
             stop_signal: TERMINATE,
         }
     }
@@ -321,7 +327,13 @@ impl Desk<'_> {
         format!("{}.{field}", self.path)
     }
 
-    fn container(&mut self, spec: ContainerSpec, pod_policy: RestartPolicy, volumes: &[Volume]) -> AdmittedContainer {
+    fn container(
+        &mut self,
+        spec: ContainerSpec,
+        pod_policy: RestartPolicy,
+        volumes: &[Volume],
+        annotations: &[(String, String)],
+    ) -> AdmittedContainer {
         let name = spec.name.unwrap_or_default();
         if name.is_empty() {
             self.faults.required(&self.at("name"), "");
@@ -355,6 +367,7 @@ impl Desk<'_> {
         );
         let (command, args) = (expanded(spec.command), expanded(spec.args));
         AdmittedContainer {
+            extensions: annotation::of_manifest(&name, annotations, self.faults),
             name,
             image,
             command,

@@ -12,8 +12,9 @@ use crate::faults::{FaultKind, Faults};
 use crate::fields::{Fields, below};
 use crate::plan::{BackoffPlan, ContainerPlan, Origin, PodPlan, ProbeKind, ProbePlan, RestartBudget, RestartPolicy};
 use crate::pod::read_probe;
+use crate::restart_owner::RestartOwner;
 
-const PREFIX: &str = "hshim.dev/";
+pub(crate) const PREFIX: &str = "hshim.dev/";
 const KNOWN: [&str; 7] = [
     "livenessProbe",
     "readinessProbe",
@@ -23,8 +24,8 @@ const KNOWN: [&str; 7] = [
     "backoff",
     "supervision",
 ];
-/// What hshim itself writes into a container's state.
-const OWN: [&str; 1] = ["phase"];
+/// No health: what hshim itself writes into a container's state, and what presets look at.
+const OTHERS: [&str; 3] = ["phase", "labels", "excludePresets"];
 const TERMINATE: i32 = 15;
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -55,18 +56,6 @@ pub struct Task {
     pub status_file: Option<String>,
 }
 
-/// Who starts an ended container again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RestartOwner {
-    /// The shim, in place.
-    #[default]
-    Shim,
-    /// The node's agent: the shim probes and kills, every end is handed on.
-    Kubelet,
-    /// The agent while it is alive, else the shim.
-    Auto,
-}
-
 /// Who else is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Host {
@@ -83,6 +72,42 @@ impl Host {
             Self::Containerd => BackoffPlan::CONTAINERD,
         }
     }
+}
+
+/// What a manifest asks for in annotations, because Kubernetes has no fields for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfManifest {
+    /// `hshim.dev/backoff`, and the budget of `hshim.dev/supervision`.
+    pub backoff: BackoffPlan,
+    /// Of all its probes.
+    pub period: Option<Duration>,
+    /// As in [`ContainerPlan`].
+    pub errors_count_as_failures: bool,
+}
+
+/// The same for one container of a manifest: `hshim.dev/backoff` and `hshim.dev/supervision`, over them the keys with its name. The other
+/// keys are there for containerd; a manifest has fields for what they say.
+pub(crate) fn of_manifest(name: &str, annotations: &[(String, String)], faults: &mut Faults) -> OfManifest {
+    let mut asked = BTreeMap::new();
+    for prefix in [PREFIX.to_owned(), format!("{name}.{PREFIX}")] {
+        for field in ["backoff", "supervision"] {
+            let key = format!("{prefix}{field}");
+            if let Some((_, value)) = annotations.iter().find(|(other, _)| *other == key) {
+                asked.insert(field, (format!("metadata.annotations[{key}]"), value.as_str()));
+            }
+        }
+    }
+    let mut found = Faults::default();
+    let mut reader = AnnotationReader { asked, faults: &mut found, host: Host::Alone };
+    let Extensions { period, errors_count_as_failures, budget, .. } = reader.supervision();
+    let backoff = BackoffPlan { budget, ..reader.backoff() };
+    // What is wrong for every container is said once.
+    for fault in found.0 {
+        if !faults.0.contains(&fault) {
+            faults.0.push(fault);
+        }
+    }
+    OfManifest { backoff, period, errors_count_as_failures }
 }
 
 fn read(id: &str, annotations: &BTreeMap<String, String>, host: Host) -> Result<Option<Task>, Faults> {
@@ -125,7 +150,7 @@ fn collect<'a>(id: &str, annotations: &'a BTreeMap<String, String>, faults: &mut
     for (key, value) in annotations {
         let Some(name) = key.strip_prefix(PREFIX).or_else(|| key.strip_prefix(&own_prefix)) else { continue };
         let path = format!("annotations[\"{key}\"]");
-        if OWN.contains(&name) {
+        if OTHERS.contains(&name) {
             continue;
         }
         if KNOWN.contains(&name) {

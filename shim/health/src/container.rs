@@ -22,6 +22,7 @@ use crate::moment::Moment;
 use crate::plan::{ContainerIndex, ContainerPlan, Origin, PodPlan, ProbeKind};
 use crate::prober::Prober;
 use crate::recorder::Note;
+use crate::restart_owner::Restarter;
 use crate::status::{Restart, StopCause, Termination, TerminationReason, Verdict, WaitingReason};
 
 /// The least grace that a container is given, as the kubelet's (`minimumGracePeriodInSeconds`).
@@ -42,6 +43,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) pod: &'a PodPlan,
     pub(crate) plan: &'a ContainerPlan,
     pub(crate) index: ContainerIndex,
+    /// Who starts it again.
+    pub(crate) restarter: Restarter,
     pub(crate) now: Moment,
 }
 
@@ -148,6 +151,21 @@ impl Container {
         }
     }
 
+    /// A stop is under way that the policy lets a next life follow.
+    pub(crate) fn is_stopped_for_restart(&self, plan: &ContainerPlan) -> bool {
+        let cause = match &self.stage {
+            Stage::Running(Life { stop: Some(stop), .. }) if !self.retired => &stop.cause,
+            Stage::Running(_) | Stage::Idle | Stage::Starting { .. } | Stage::Waiting { .. } | Stage::Ended { .. } => {
+                return false;
+            }
+        };
+        match cause {
+            StopCause::ProbeFailed { .. } => plan.restart_policy.restarts_after_probe_kill(),
+            StopCause::RestartRequested => true,
+            StopCause::StopRequested | StopCause::Itself => false,
+        }
+    }
+
     /// When something is to be done without being told.
     pub(crate) fn deadline(&self) -> Option<Moment> {
         match &self.stage {
@@ -199,7 +217,7 @@ impl Container {
             StartStage::Create => WaitingReason::CreateContainerError,
             StartStage::Start => return self.on_start_error(since, message, around, orders),
         };
-        if self.retired {
+        if self.is_left(around) {
             self.stage = Stage::Ended { termination: self.last_termination.clone() };
             return;
         }
@@ -246,10 +264,15 @@ impl Container {
         self.settle(Ended { termination, stop }, around, orders);
     }
 
+    /// Nobody here starts it again: it is to end, or its end is somebody else's to answer.
+    fn is_left(&self, around: Surroundings<'_>) -> bool {
+        self.retired || around.restarter == Restarter::Agent
+    }
+
     /// Decide what follows an end.
     fn settle(&mut self, ended: Ended, around: Surroundings<'_>, orders: &mut Orders) {
         let cause = ended.cause();
-        let again = !self.retired && around.plan.restart_policy.restarts_after(&cause, ended.termination.exit);
+        let again = !self.is_left(around) && around.plan.restart_policy.restarts_after(&cause, ended.termination.exit);
         let exceeded = again && cause != StopCause::RestartRequested && !self.backoff.allows(&around.plan.backoff, around.now);
         if exceeded {
             orders.warn(around.plan, EventReason::BackoffLimitExceeded, budget_text(around));

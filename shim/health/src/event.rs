@@ -36,7 +36,7 @@ pub enum EventKind {
     Warning,
 }
 
-/// `Event.reason`: the kubelet's words (pkg/kubelet/events/event.go), and of jobs `BackoffLimitExceeded`.
+/// `Event.reason`: the kubelet's words (pkg/kubelet/events/event.go), of jobs `BackoffLimitExceeded`, and hshim's own `RestartOwner`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are the documentation: they are the kubelet's own words")]
 pub enum EventReason {
@@ -50,6 +50,7 @@ pub enum EventReason {
     Killing,
     BackOff,
     BackoffLimitExceeded,
+    RestartOwner,
 }
 
 impl<T> Event<T> {

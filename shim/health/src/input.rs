@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{ContainerIndex, ProbeKind};
+use crate::restart_owner::Agent;
 
 /// Which life of a container: 0 is the first, each restart adds one. Every action that starts something carries it and its
 /// answer brings it back, so that an answer that belongs to an earlier life is recognised and dropped.
@@ -82,6 +83,8 @@ pub enum Input {
         /// Whose.
         container: ContainerIndex,
     },
+    /// The node's agent came, went or asked something (containers of containerd).
+    AgentSeen(Agent),
     /// Nothing but the time.
     Tick,
 }

@@ -8,6 +8,8 @@
 //!   bundles/ID/               supervision directory of a supervised bundle
 //!     supervision.json        record::Supervision, written before the shim starts
 //!     manifest.json           the pod as applied (pods only)
+//!     presets.json            which preset gave which field (where presets gave any)
+//!     config.json             the bundle's with what presets add (bundles with presets only)
 //!     shim.json               record::ShimIdentity, written by the shim
 //!     status.json             record::StatusFile, replaced on change
 //!     state.json              record::TakeOver, what a new shim needs
@@ -29,6 +31,11 @@ use std::path::{Path, PathBuf};
 pub const ROOT: &str = "/run/hshim";
 /// Default of `--data`.
 pub const DATA: &str = "/var/lib/hshim";
+
+/// Directory of the presets of this node.
+pub const PRESETS: &str = "/etc/hshim/presets.d";
+/// Variable of the environment that names another one.
+pub const PRESETS_VARIABLE: &str = "HSHIM_PRESETS_DIR";
 
 /// State of one container of the OCI runtime.
 #[must_use]
@@ -95,6 +102,8 @@ files! {
     supervision = "supervision.json";
     /// The pod as applied, with its defaults.
     manifest = "manifest.json";
+    /// Which preset gave which field; there only if one gave any.
+    presets = "presets.json";
     /// [`crate::record::ShimIdentity`].
     shim = "shim.json";
     /// [`crate::record::StatusFile`].

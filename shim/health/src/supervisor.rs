@@ -14,6 +14,7 @@ use crate::moment::Moment;
 use crate::phase::{self, Seen};
 use crate::plan::{ContainerIndex, ContainerPlan, PodPlan};
 use crate::recorder::Recorder;
+use crate::restart_owner::{Agent, Ownership, RestartOwner, Restarter};
 use crate::status::{ContainerState, ContainerStatus, PodStatus, Stopping, WaitingReason};
 
 /// The supervisor of one pod.
@@ -25,6 +26,8 @@ pub struct Supervisor {
     finished: bool,
     containers: Vec<Container>,
     recorder: Recorder,
+    #[serde(default)]
+    ownership: Ownership,
     published: Option<PodStatus<Moment>>,
 }
 
@@ -40,8 +43,16 @@ impl Supervisor {
             finished: false,
             containers,
             recorder: Recorder::default(),
+            ownership: Ownership::default(),
             published: None,
         }
+    }
+
+    /// The same, with somebody else there who may restart its containers.
+    #[must_use]
+    pub fn beside(mut self, agent: Agent, owner: RestartOwner) -> Self {
+        self.ownership = Ownership::new(owner, agent, self.started_at);
+        self
     }
 
     /// What it was told to look after.
@@ -54,6 +65,25 @@ impl Supervisor {
     #[must_use]
     pub fn run(&self, container: ContainerIndex) -> Option<RunNumber> {
         self.containers.get(container.0).map(|container| container.run)
+    }
+
+    /// Who starts an ended container again.
+    #[must_use]
+    pub const fn restarter(&self) -> Restarter {
+        self.ownership.restarter()
+    }
+
+    /// Who that is depends on the node's agent: it wants to know of [`Input::AgentSeen`].
+    #[must_use]
+    pub const fn follows_agent(&self) -> bool {
+        self.ownership.follows_agent()
+    }
+
+    /// A stop is under way that the next life follows here, unless the budget is used up.
+    #[must_use]
+    pub fn is_stopped_for_restart(&self, index: ContainerIndex) -> bool {
+        let container = self.containers.get(index.0).zip(self.plan.containers.get(index.0));
+        self.restarter() == Restarter::Shim && container.is_some_and(|(container, plan)| container.is_stopped_for_restart(plan))
     }
 
     /// Nothing will happen any more.
@@ -74,8 +104,9 @@ impl Supervisor {
             return Vec::new();
         }
         let mut orders = Orders::default();
+        self.judge_agent(&input, now, &mut orders);
         self.take(input, now, &mut orders);
-        for (container, around) in surroundings(&mut self.containers, &self.plan, now) {
+        for (container, around) in self.surroundings(now) {
             container.advance(around, &mut orders);
         }
         self.close(orders, now)
@@ -87,12 +118,23 @@ impl Supervisor {
         if self.finished {
             return None;
         }
-        self.containers.iter().filter_map(Container::deadline).min()
+        let silence = self.ownership.deadline().filter(|_| !self.has_ended());
+        self.containers.iter().filter_map(Container::deadline).chain(silence).min()
+    }
+
+    /// Before anything else, so that what happened now is decided by who is there now.
+    fn judge_agent(&mut self, input: &Input, now: Moment, orders: &mut Orders) {
+        if let Input::AgentSeen(agent) = input {
+            self.ownership.see(*agent);
+        }
+        if !self.has_ended() {
+            orders.notes.extend(self.ownership.judge(now));
+        }
     }
 
     fn take(&mut self, input: Input, now: Moment, orders: &mut Orders) {
         match input {
-            Input::Tick => {}
+            Input::Tick | Input::AgentSeen(_) => {}
             Input::StartRequested => self.each(now, |container, around| container.on_start_requested(around, orders)),
             Input::Started { container, run, pid } => {
                 self.one(container, Some(run), now, |it, around| it.on_started(pid, around, orders));
@@ -128,7 +170,7 @@ impl Supervisor {
     }
 
     fn each(&mut self, now: Moment, mut react: impl FnMut(&mut Container, Surroundings<'_>)) {
-        for (container, around) in surroundings(&mut self.containers, &self.plan, now) {
+        for (container, around) in self.surroundings(now) {
             react(container, around);
         }
     }
@@ -141,11 +183,20 @@ impl Supervisor {
         now: Moment,
         react: impl FnOnce(&mut Container, Surroundings<'_>),
     ) {
-        let found = surroundings(&mut self.containers, &self.plan, now).find(|(_, around)| around.index == index);
+        let found = self.surroundings(now).find(|(_, around)| around.index == index);
         match found {
             Some((container, around)) if run.is_none_or(|run| run == container.run) => react(container, around),
             Some(_) | None => {}
         }
+    }
+
+    fn surroundings(&mut self, now: Moment) -> impl Iterator<Item = (&mut Container, Surroundings<'_>)> {
+        let (pod, restarter) = (&self.plan, self.ownership.restarter());
+        let plans = pod.containers.iter().enumerate();
+        self.containers
+            .iter_mut()
+            .zip(plans)
+            .map(move |(container, (n, plan))| (container, Surroundings { pod, plan, index: ContainerIndex(n), restarter, now }))
     }
 
     /// Turn what the containers ordered into the step's answer.
@@ -206,18 +257,6 @@ impl Supervisor {
     pub fn from_json(memory: serde_json::Value) -> Result<Self, serde_json::Error> {
         serde_json::from_value(memory)
     }
-}
-
-fn surroundings<'a>(
-    containers: &'a mut [Container],
-    pod: &'a PodPlan,
-    now: Moment,
-) -> impl Iterator<Item = (&'a mut Container, Surroundings<'a>)> {
-    let plans = pod.containers.iter().enumerate();
-    containers
-        .iter_mut()
-        .zip(plans)
-        .map(move |(container, (n, plan))| (container, Surroundings { pod, plan, index: ContainerIndex(n), now }))
 }
 
 fn container_status(plan: &ContainerPlan, container: &Container) -> ContainerStatus<Moment> {

@@ -9,6 +9,7 @@ use hshim_health::annotation;
 use hshim_health::faults::Faults;
 use hshim_health::plan::{BackoffPlan, Origin, PodPlan, ProbeHandler, RestartPolicy};
 use hshim_health::pod::decode;
+use hshim_health::restart_owner::RestartOwner;
 use serde_json::{Value, json};
 
 /// A manifest with nothing wrong.
@@ -261,11 +262,11 @@ fn task(supervision: &str) -> Result<annotation::Task, String> {
 #[test]
 fn under_containerd_restarts_are_quick_and_bounded_and_may_be_left_to_the_kubelet() {
     let plain = task("{}").unwrap();
-    assert_eq!((plain.restart_owner, plain.status_file), (annotation::RestartOwner::Shim, None));
+    assert_eq!((plain.restart_owner, plain.status_file), (RestartOwner::Shim, None));
     assert_eq!(plain.plan.containers[0].backoff, BackoffPlan::CONTAINERD);
     let all = r#"{"restartOwner":"auto","statusFile":"/run/ready","restartBudget":{"restarts":1,"withinMilliseconds":2000}}"#;
     let all = task(all).unwrap();
-    assert_eq!((all.restart_owner, all.status_file.as_deref()), (annotation::RestartOwner::Auto, Some("/run/ready")));
+    assert_eq!((all.restart_owner, all.status_file.as_deref()), (RestartOwner::Auto, Some("/run/ready")));
     let budget = all.plan.containers[0].backoff.budget.unwrap();
     assert_eq!((budget.restarts, budget.within), (1, Duration::from_secs(2)));
     for (wrong, message) in [

@@ -1,7 +1,8 @@
 //! The server process: from its inherited listener to its orderly end.
 //!
-//! It ends on Shutdown with no container left, on SIGTERM and SIGINT, and by itself when for a minute it had no container
-//! and nobody asked anything: nobody will come any more.
+//! It ends on Shutdown with no container left, and by itself when for a minute it had no container and nobody asked anything: nobody
+//! will come any more. On SIGTERM and SIGINT it ends at once, as containerd's own shim: its containers live until containerd, which
+//! sees the connection close, has them cleared away by `delete`.
 
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;
@@ -13,7 +14,6 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::net::UnixListener;
-use tokio::task::JoinHandle;
 use ttrpc::asynchronous::Server;
 use ttrpc::asynchronous::transport::Listener;
 
@@ -33,7 +33,7 @@ const LISTENER: i32 = 3;
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a shim that was asked to end still takes a container, and how long its last replies have to go out.
 const GRACE: Duration = Duration::from_millis(30);
-/// How long the last events may take.
+/// How long the last replies and events may take.
 const FLUSH: Duration = Duration::from_secs(5);
 
 /// Serves until the end.
@@ -86,9 +86,10 @@ async fn run(flags: &Flags, listener: StdListener) -> io::Result<()> {
         grpc: flags.address.clone(),
         binary: flags.publish_binary.clone(),
     };
-    let (events, sender) = Publisher::start(&flags.namespace, address, Arc::clone(&children));
+    let agent = Agent::default();
+    let (events, sending) = Publisher::start(&flags.namespace, address, agent.watch(), Arc::clone(&children));
     let namespace = flags.namespace.clone();
-    let shared = Arc::new(Shared { namespace, children: Arc::clone(&children), events, agent: Agent::default() });
+    let shared = Arc::new(Shared { namespace, children: Arc::clone(&children), events, agent });
     let tasks = Tasks::new(Arc::clone(&shared));
     let reaper = tokio::spawn(children::reap_strangers_for_ever(children));
     listener.set_nonblocking(true)?;
@@ -96,12 +97,16 @@ async fn run(flags: &Flags, listener: StdListener) -> io::Result<()> {
     let mut server = Server::new().add_listener(Listener::new(connections)).register_service(services(&tasks));
     server.start().await.map_err(io::Error::other)?;
     let signals = sys::readable(SignalFd::with_flags(&ends(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)?;
-    tokio::select! {
-        () = shut_down(&tasks) => {}
-        () = unneeded(&tasks, &shared) => log::debug!("nobody needs this shim any more"),
-        signal = signals.readable() => drop(signal?),
-    }
-    end(server, tasks, shared, sender).await;
+    let replies = tokio::select! {
+        () = shut_down(&tasks) => FLUSH,
+        () = unneeded(&tasks, &shared) => FLUSH,
+        // Whoever waits for a container's end would wait for ever; the containers are left to containerd's `delete`.
+        signal = signals.readable() => signal.map(|_readable| GRACE)?,
+    };
+    server.stop_listen().await;
+    // Replies go out first, then events; then the process may end.
+    drop(tokio::time::timeout(replies, server.disconnect()).await);
+    sending.end(FLUSH).await;
     reaper.abort();
     Ok(())
 }
@@ -112,7 +117,7 @@ async fn shut_down(tasks: &Tasks) {
     loop {
         tasks.shut_down().await;
         let socket = std::env::var_os("HSHIM_SOCKET").map(PathBuf::from);
-        let aside = socket.as_ref().map(|path| path.with_extension("ending"));
+        let aside = socket.as_deref().map(socket::aside);
         if let (Some(path), Some(aside)) = (&socket, &aside) {
             drop(std::fs::rename(path, aside));
         }
@@ -128,15 +133,6 @@ async fn shut_down(tasks: &Tasks) {
             return;
         }
     }
-}
-
-/// Replies go out first, then events; then the process may end.
-async fn end(mut server: Server, tasks: Arc<Tasks>, shared: Arc<Shared>, sender: JoinHandle<()>) {
-    server.stop_listen().await;
-    drop(tokio::time::timeout(FLUSH, server.disconnect()).await);
-    // The sender ends when nobody can send any more.
-    drop((server, tasks, shared));
-    drop(tokio::time::timeout(FLUSH, sender).await);
 }
 
 /// Resolves when for a minute there was no container and nobody asked anything. A connection alone is no need: a containerd whose

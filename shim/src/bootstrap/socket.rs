@@ -67,6 +67,11 @@ pub(super) fn is_served(path: &Path) -> bool {
     UnixStream::connect(path).is_ok()
 }
 
+/// Where a shim puts its socket while it ends.
+pub(super) fn aside(path: &Path) -> PathBuf {
+    path.with_extension("ending")
+}
+
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -9,6 +9,8 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hshim_health::layout;
+
 use super::flags::Flags;
 use super::parameters::Parameters;
 use super::socket::{self, Bound};
@@ -62,6 +64,9 @@ fn launch(flags: &Flags, parameters: &Parameters, socket: &Path, listener: &Unix
     environment.push(variable("PATH", &std::env::var("PATH").unwrap_or_else(|_unset| "/usr/sbin:/usr/bin:/sbin:/bin".into()))?);
     if let Some(ttrpc) = &parameters.address.ttrpc {
         environment.push(variable("TTRPC_ADDRESS", ttrpc)?);
+    }
+    if let Ok(presets) = std::env::var(layout::PRESETS_VARIABLE) {
+        environment.push(variable(layout::PRESETS_VARIABLE, &presets)?);
     }
     listener.set_nonblocking(true)?;
     let fds = [null.as_fd(), null.as_fd(), null.as_fd(), listener.as_fd()];

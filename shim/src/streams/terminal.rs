@@ -37,9 +37,9 @@ struct Life {
 impl Terminal {
     /// Waits for masters from now on.
     pub(super) fn listen(input: Option<Arc<File>>, output: Option<Sink>) -> io::Result<Self> {
-        let directory = Path::new(layout::ROOT).join("pty");
+        let directory = directory();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        let name = format!("{}-{}.sock", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{}{}.sock", prefix(std::process::id()), NEXT.fetch_add(1, Ordering::Relaxed));
         let socket = directory.join(name);
         // Of an earlier process with our id.
         drop(fs::remove_file(&socket));
@@ -85,6 +85,21 @@ impl Drop for Terminal {
             pump.abort();
         }
     }
+}
+
+/// The sockets where this process takes terminals over, or has taken them over when it was killed.
+pub(crate) fn console_sockets(shim: u32) -> Vec<PathBuf> {
+    let prefix = prefix(shim);
+    let entries = fs::read_dir(directory()).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)).map(|entry| entry.path()).collect()
+}
+
+fn directory() -> PathBuf {
+    Path::new(layout::ROOT).join("pty")
+}
+
+fn prefix(shim: u32) -> String {
+    format!("{shim}-")
 }
 
 async fn accept(listener: UnixListener, life: Arc<Life>, input: Option<Arc<File>>, output: Option<Sink>) {

@@ -9,7 +9,7 @@ use super::events::{Event, TaskDelete, TaskOom, TaskPaused, TaskResumed, TaskSta
 use super::lives::kill_all;
 use super::messages::{
     Any, CloseIoRequest, ConnectResponse, DeleteResponse, KillRequest, PidsResponse, ProcessDetails, ProcessInfo,
-    ResizePtyRequest, StartResponse, StateResponse, StatsResponse, Timestamp, UpdateTaskRequest, WaitResponse,
+    ResizePtyRequest, StartResponse, StateResponse, StatsResponse, Timestamp, WaitResponse,
 };
 use super::owner::{Answer, Call, Effect, Finished, Frozen, ONLY, Owner, Process, Task, answer, tell};
 use super::{mounts, record, stats};
@@ -56,7 +56,7 @@ impl Owner {
             Call::Exec(request) => self.add_exec(request),
             Call::Resize(request) => self.resize(&request),
             Call::CloseIo(request) => self.close_io(&request),
-            Call::Update(request) => return self.update(&request, to),
+            Call::Update(request) => return self.update(request, to),
         };
         answer(to, reply);
     }
@@ -164,6 +164,10 @@ impl Owner {
         if is_the_end {
             self.step(Input::SupervisionEnded);
         }
+        if is_the_end {
+            // Nobody waits for a runtime that does not come to an end with it.
+            self.task.pod.runtime.hurry();
+        }
         // A life that is just being made would not hear a gentle signal, and nobody wants it any more.
         let is_being_made = matches!(&self.process, Process::Starting(init) if init.run.0 > 0);
         self.signal(if is_the_end && is_being_made { libc::SIGKILL } else { signal });
@@ -263,37 +267,6 @@ impl Owner {
         Ok(Vec::new())
     }
 
-    fn update(&mut self, request: &UpdateTaskRequest, to: Answer) {
-        if self.finished.is_some() {
-            let message = format!("cannot update container {} that is stopped", self.task.id);
-            return answer(to, Err(TaskError::FailedPrecondition(message)));
-        }
-        let Some(resources) = &request.resources else { return answer(to, Ok(Vec::new())) };
-        let update: serde_json::Value = match serde_json::from_slice(&resources.value) {
-            Ok(update @ serde_json::Value::Object(_)) => update,
-            Ok(_) => return answer(to, Err(TaskError::InvalidArgument("resources: must be an object".to_owned()))),
-            Err(error) => return answer(to, Err(TaskError::InvalidArgument(format!("resources: {error}")))),
-        };
-        let mut remembered = self.resources.clone().unwrap_or_default();
-        merge(&mut remembered, &update);
-        let lives = matches!(self.process, Process::Created(_) | Process::Running(_));
-        let (task, report) = (Arc::clone(&self.task), self.report.clone());
-        tokio::spawn(async move {
-            let applied = if lives { apply(&task, &update).await } else { Ok(()) };
-            tell(&report, Effect::Updated(applied.map(|()| remembered), to));
-        });
-    }
-
-    pub(super) fn on_updated(&mut self, result: Result<serde_json::Value, TaskError>, to: Answer) {
-        answer(
-            to,
-            result.map(|resources| {
-                self.resources = Some(resources);
-                Vec::new()
-            }),
-        );
-    }
-
     /// The kernel killed a process of the container for lack of memory.
     pub(super) fn on_out_of_memory(&mut self) {
         let id = self.task.id.clone();
@@ -355,28 +328,6 @@ fn version() -> String {
     env!("CARGO_PKG_VERSION").to_owned()
 }
 
-/// Takes the fields of `update` over into `remembered`, objects field by field.
-fn merge(remembered: &mut serde_json::Value, update: &serde_json::Value) {
-    match (remembered, update) {
-        (serde_json::Value::Object(into), serde_json::Value::Object(from)) => {
-            for (key, value) in from.iter().filter(|(_, value)| !value.is_null()) {
-                merge(into.entry(key.clone()).or_insert(serde_json::Value::Null), value);
-            }
-        }
-        (into, from) => *into = from.clone(),
-    }
-}
-
-/// `update` of the runtime.
-pub(super) async fn apply(task: &Task, resources: &serde_json::Value) -> Result<(), TaskError> {
-    let Some((plan, launch)) = task.pod.container(ONLY) else { return Ok(()) };
-    let files = task.pod.files(plan);
-    let file = files.join("resources.json");
-    std::fs::write(&file, resources.to_string())
-        .map_err(|error| TaskError::Failed(format!("write {}: {error}", file.display())))?;
-    Ok(task.pod.runtime.update(&launch.id, &file, &files).await?)
-}
-
 async fn thaw(task: &Task) -> Result<(), TaskError> {
     let Some((plan, launch)) = task.pod.container(ONLY) else { return Ok(()) };
     Ok(task.pod.runtime.resume(&launch.id, &task.pod.files(plan)).await?)
@@ -394,22 +345,8 @@ async fn clear(task: &Task) -> Result<(), TaskError> {
         }
     }
     crate::cleanup::remove_traces(&task.pod, launch);
+    crate::cleanup::remove_cgroup(&launch.bundle);
     mounts::unmount_below(&task.bundle.join("rootfs")).await?;
     record::forget(&task.bundle, &task.pod.dir.0);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn later_resources_win_field_by_field() {
-        let mut remembered = serde_json::Value::Null;
-        merge(&mut remembered, &json!({"cpu": {"shares": 2, "quota": 3}, "memory": {"limit": 1}}));
-        merge(&mut remembered, &json!({"cpu": {"shares": 5, "quota": null}, "unified": {"a": "b"}}));
-        assert_eq!(remembered, json!({"cpu": {"shares": 5, "quota": 3}, "memory": {"limit": 1}, "unified": {"a": "b"}}));
-    }
 }

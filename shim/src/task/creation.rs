@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hshim_health::Supervisor;
-use hshim_health::annotation::{self, RestartOwner};
+use hshim_health::annotation;
 use hshim_health::input::RunNumber;
 use hshim_health::layout::{self, SupervisionDir};
 use hshim_health::plan::{BackoffPlan, ContainerPlan, Origin, PodPlan, RestartPolicy};
 use hshim_health::record::{Launch, RuntimeCommand, Stdio, Supervision, VERSION};
+use hshim_health::restart_owner::RestartOwner;
 use tokio::sync::mpsc;
 
 use super::cgroups::TaskCgroups;
@@ -25,6 +26,7 @@ use super::mounts;
 use super::namespaces::JoinedNamespaces;
 use super::options::Options;
 use super::owner::{Asked, ONLY, Owner, Task};
+use super::presets;
 use super::record::{self, TaskRecord};
 use super::shared::Shared;
 use crate::bundle_spec::BundleSpec;
@@ -60,6 +62,7 @@ pub(super) async fn create(
     shared: &Arc<Shared>,
     calls: mpsc::UnboundedReceiver<Asked>,
 ) -> Result<(u32, Owner), TaskError> {
+    presets::merge(&request, shared).await?;
     let design = Design::new(request, &shared.namespace)?;
     let rootfs = design.bundle.join("rootfs");
     mounts::mount_all(&design.request.rootfs, &rootfs).await?;
@@ -108,7 +111,8 @@ impl Design {
         let streams = self.open_streams(shared).await?;
         let pod = self.pod(shared, dir, &streams)?;
         // Written before there is anything to clean up.
-        let mut record = TaskRecord { runtime: self.runtime.clone(), process: None, files: dir.0.clone() };
+        let (files, shim) = (dir.0.clone(), std::process::id());
+        let mut record = TaskRecord { runtime: self.runtime.clone(), process: None, files, shim };
         record.save(&self.bundle)?;
         let init = start::create(&pod, ONLY, RunNumber(0), Before::Nothing).await?;
         let pid = init.child.pid();
@@ -129,7 +133,9 @@ impl Design {
             stop_signal: self.stop_signal(),
             joined: JoinedNamespaces::of(&self.spec),
         };
-        let supervisor = Supervisor::new(self.plan.clone(), clock::now());
+        let restart_owner = self.asked.as_ref().map_or(RestartOwner::Shim, |(owner, _)| *owner);
+        let agent = *shared.agent.watch().borrow();
+        let supervisor = Supervisor::new(self.plan.clone(), clock::now()).beside(agent, restart_owner);
         let owner = Owner::new(task, supervisor, health, init, calls)?;
         self.publish(shared, pid);
         Ok((pid, owner))
@@ -160,8 +166,8 @@ impl Design {
     }
 
     fn health(&self, dir: &SupervisionDir) -> Result<Option<Health>, TaskError> {
-        let Some((restart_owner, status_file)) = self.asked.clone() else { return Ok(None) };
-        Ok(Some(Health::new(Records::open(dir.clone())?, restart_owner, status_file)))
+        let Some((_, status_file)) = self.asked.clone() else { return Ok(None) };
+        Ok(Some(Health::new(Records::open(dir.clone())?, status_file)))
     }
 
     fn stop_signal(&self) -> Option<i32> {
@@ -177,7 +183,7 @@ impl Design {
 
 /// The health that the annotations ask for; a pause container is never supervised.
 fn asked_for(id: &str, annotations: &BTreeMap<String, String>) -> Result<Option<annotation::Task>, TaskError> {
-    if annotations.get(CONTAINER_TYPE).is_some_and(|kind| kind == "sandbox") {
+    if is_sandbox(annotations) {
         return Ok(None);
     }
     let value = |key: &str| annotations.get(key).filter(|value| !value.is_empty());
@@ -194,6 +200,11 @@ fn asked_for(id: &str, annotations: &BTreeMap<String, String>) -> Result<Option<
         }
         asked
     }))
+}
+
+/// A pause container.
+pub(super) fn is_sandbox(annotations: &BTreeMap<String, String>) -> bool {
+    annotations.get(CONTAINER_TYPE).is_some_and(|kind| kind == "sandbox")
 }
 
 fn unsupervised(id: &str) -> PodPlan {

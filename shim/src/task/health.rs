@@ -6,37 +6,33 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use hshim_health::annotation::RestartOwner;
 use hshim_health::event::{Event, EventReason};
-use hshim_health::input::RunNumber;
 use hshim_health::record::ProcessIdentity;
+use hshim_health::restart_owner::Restarter;
 use hshim_health::status::{ContainerState, PodStatus, StopCause};
 use hshim_health::{Action, Moment, Supervisor};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::Mode;
 
 use super::events;
-use super::owner::Task;
+use super::owner::{ONLY, Task};
 use crate::records::Records;
 
 /// Of one supervised container.
 #[derive(Debug)]
 pub(super) struct Health {
     records: Records,
-    restart_owner: RestartOwner,
     status_file: Option<String>,
     /// The coming restart has been told of.
     announced: bool,
-    /// Who restarted last time it was asked, under `auto`.
-    agent_was_alive: Option<bool>,
     process: Option<ProcessIdentity>,
     /// What the status file said last, and in which process' root.
     shown: Option<(u32, bool)>,
 }
 
 impl Health {
-    pub(super) fn new(records: Records, restart_owner: RestartOwner, status_file: Option<String>) -> Self {
-        Self { records, restart_owner, status_file, announced: false, agent_was_alive: None, process: None, shown: None }
+    pub(super) fn new(records: Records, status_file: Option<String>) -> Self {
+        Self { records, status_file, announced: false, process: None, shown: None }
     }
 
     /// The memory is on disk before the first action has an effect.
@@ -57,7 +53,8 @@ impl Health {
     }
 
     /// An event of the supervisor: into the record, and to containerd if it is one of those that it is told of.
-    pub(super) fn record(&mut self, task: &Task, event: Event<Moment>, run: Option<RunNumber>) {
+    pub(super) fn record(&mut self, task: &Task, event: Event<Moment>, supervisor: &Supervisor) {
+        let run = supervisor.run(ONLY);
         let topic = match event.reason {
             EventReason::Unhealthy => Some("/hshim/unhealthy"),
             EventReason::BackOff => Some("/hshim/backing-off"),
@@ -66,10 +63,11 @@ impl Health {
                 self.announced = false;
                 Some("/hshim/restarted")
             }
-            EventReason::Killing if self.restart_owner == RestartOwner::Shim && event.message.ends_with("will be restarted") => {
+            EventReason::Killing if supervisor.is_stopped_for_restart(ONLY) => {
                 self.announced = true;
                 Some("/hshim/restarting")
             }
+            EventReason::RestartOwner => Some("/hshim/restart-owner"),
             EventReason::Started
             | EventReason::Killing
             | EventReason::Pulling
@@ -85,7 +83,8 @@ impl Health {
                 ("hshim.dev/count", event.count.to_string()),
                 ("hshim.dev/run", run.map_or(0, |run| run.0).to_string()),
             ];
-            tell(task, topic, labels);
+            let owner = (event.reason == EventReason::RestartOwner).then(|| ("hshim.dev/owner", owner(supervisor).to_owned()));
+            tell(task, topic, labels.into_iter().chain(owner));
         }
         self.records.record(event);
     }
@@ -106,22 +105,6 @@ impl Health {
         tell(task, "/hshim/oom", []);
     }
 
-    /// Whether an end that just happened is left to the node's agent.
-    pub(super) fn hands_on(&mut self, task: &Task) -> bool {
-        match self.restart_owner {
-            RestartOwner::Shim => false,
-            RestartOwner::Kubelet => true,
-            RestartOwner::Auto => {
-                let alive = task.shared.agent.is_alive();
-                if self.agent_was_alive.replace(alive) != Some(alive) {
-                    let owner = if alive { "kubelet" } else { "shim" };
-                    tell(task, "/hshim/restart-owner", [("hshim.dev/owner", owner.to_owned())]);
-                }
-                alive
-            }
-        }
-    }
-
     /// A changed status: into the record, and its verdict into the container.
     pub(super) fn publish(&mut self, status: PodStatus<Moment>, pid: Option<u32>) {
         let container = status.containers.first();
@@ -138,9 +121,17 @@ impl Health {
     }
 }
 
-fn tell<const N: usize>(task: &Task, topic: &'static str, labels: [(&str, String); N]) {
+fn tell<'a>(task: &Task, topic: &'static str, labels: impl IntoIterator<Item = (&'a str, String)>) {
     let labels: BTreeMap<String, String> = labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     task.shared.events.publish(events::Event::custom(topic, &task.id, labels));
+}
+
+/// The word of `restartOwner`.
+fn owner(supervisor: &Supervisor) -> &'static str {
+    match supervisor.restarter() {
+        Restarter::Shim => "shim",
+        Restarter::Agent => "kubelet",
+    }
 }
 
 const fn cause(cause: &StopCause) -> &'static str {

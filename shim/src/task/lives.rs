@@ -6,9 +6,9 @@ use std::time::Duration;
 use hshim_health::input::{Exit, Input, RunNumber, StartStage};
 use jiff::Timestamp;
 
-use super::answers;
 use super::error::TaskError;
 use super::owner::{Effect, Finished, Frozen, ONLY, Owner, Process, Task, answer, tell};
+use super::updates;
 use crate::init::Init;
 use crate::probe::Attempt;
 use crate::start::{self, Before, StartError};
@@ -71,7 +71,7 @@ impl Owner {
         let (task, report, resources) = (Arc::clone(&self.task), self.report.clone(), self.resources.clone());
         tokio::spawn(async move {
             if let Some(resources) = resources.filter(|_| init.run != RunNumber(0))
-                && let Err(error) = answers::apply(&task, &resources).await
+                && let Err(error) = updates::apply(&task, &resources).await
             {
                 log::error!("container {}: apply its last resources again: {error}", task.id);
             }
@@ -86,6 +86,7 @@ impl Owner {
         self.process = Process::Running(Arc::clone(&init));
         self.on_first_start(run);
         self.step(Input::Started { container: ONLY, run, pid: init.child.pid() });
+        self.update_at_last();
         if let Some(exit) = self.early_exit.take() {
             self.on_exited(run, exit);
         }
@@ -104,6 +105,7 @@ impl Owner {
             answer(starter, Err(TaskError::Failed(error.to_string())));
         }
         self.step(Input::StartFailed { container: ONLY, run, stage: error.stage(), message: error.to_string() });
+        self.update_at_last();
     }
 
     pub(super) fn on_exited(&mut self, run: RunNumber, exit: Exit) {
@@ -114,11 +116,6 @@ impl Owner {
                 self.process = Process::Ended { last: Some(init) };
                 self.last_exit = Some((exit, finished));
                 self.frozen = Frozen::No;
-                if let Some(health) = &mut self.health
-                    && health.hands_on(&self.task)
-                {
-                    self.backlog.push_back(Input::SupervisionEnded);
-                }
                 self.step(Input::Exited { container: ONLY, run, exit });
             }
             Process::Starting(init) if init.run == run => {

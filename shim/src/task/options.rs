@@ -114,7 +114,7 @@ impl Options {
 }
 
 /// hshim beside the shim or where packages put it; another runtime by its path, or by its name on the search path.
-fn find(name: &str) -> Result<PathBuf, TaskError> {
+pub(super) fn find(name: &str) -> Result<PathBuf, TaskError> {
     if name.starts_with('/') {
         return Some(PathBuf::from(name))
             .filter(|path| path.is_file())

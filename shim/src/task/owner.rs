@@ -12,9 +12,10 @@ use std::sync::Arc;
 
 use hshim_health::input::{Exit, Input, Outcome, RunNumber};
 use hshim_health::plan::{ContainerIndex, ProbeKind};
+use hshim_health::restart_owner::Agent;
 use hshim_health::{Action, Supervisor};
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::cgroups::TaskCgroups;
@@ -152,11 +153,16 @@ pub(super) struct Owner {
     pub(super) deleting: bool,
     pub(super) execs: BTreeMap<String, Exec>,
     pub(super) resources: Option<serde_json::Value>,
+    /// They wait for the end of a start, or of another update.
+    pub(super) updates: VecDeque<(UpdateTaskRequest, Answer)>,
+    pub(super) is_updating: bool,
     pub(super) backlog: VecDeque<Input>,
     calls: mpsc::UnboundedReceiver<Asked>,
     effects: mpsc::UnboundedReceiver<Effect>,
     pub(super) report: mpsc::UnboundedSender<Effect>,
     pub(super) memory_watch: Option<JoinHandle<()>>,
+    /// Only where something is decided by it.
+    agent: Option<watch::Receiver<Agent>>,
     is_over: bool,
 }
 
@@ -171,6 +177,7 @@ impl Owner {
     ) -> std::io::Result<Self> {
         let (report, effects) = mpsc::unbounded_channel();
         let init = Arc::new(init);
+        let agent = supervisor.follows_agent().then(|| task.shared.agent.watch());
         let mut owner = Self {
             task: Arc::new(task),
             supervisor,
@@ -188,11 +195,14 @@ impl Owner {
             deleting: false,
             execs: BTreeMap::new(),
             resources: None,
+            updates: VecDeque::new(),
+            is_updating: false,
             backlog: VecDeque::new(),
             calls,
             effects,
             report,
             memory_watch: None,
+            agent,
             is_over: false,
         };
         owner.watch(init);
@@ -209,6 +219,8 @@ impl Owner {
             }
             tokio::select! {
                 biased;
+                // First: an end is answered by who is there when it is looked at.
+                agent = seen(self.agent.as_mut()) => self.step(Input::AgentSeen(agent)),
                 Some(effect) = self.effects.recv() => self.on_effect(effect),
                 Some((call, answer)) = self.calls.recv() => self.on_call(call, answer),
                 rung = self.alarm.rung() => {
@@ -244,7 +256,7 @@ impl Owner {
             Action::Kill { .. } => self.signal(libc::SIGKILL),
             Action::Record(event) => {
                 if let Some(health) = &mut self.health {
-                    health.record(&self.task, event, self.supervisor.run(ONLY));
+                    health.record(&self.task, event, &self.supervisor);
                 }
             }
             Action::Publish(status) => {
@@ -350,6 +362,16 @@ impl Drop for Owner {
         }
         self.task.shared.agent.note();
     }
+}
+
+/// A change of what is known of containerd; never where nobody decides by it.
+async fn seen(agent: Option<&mut watch::Receiver<Agent>>) -> Agent {
+    if let Some(agent) = agent
+        && agent.changed().await.is_ok()
+    {
+        return *agent.borrow_and_update();
+    }
+    std::future::pending().await
 }
 
 /// Whoever asked may be gone.

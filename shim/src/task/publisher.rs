@@ -1,9 +1,12 @@
 //! Publishes events to containerd: one queue, one sender, in order.
 //!
 //! ```text
-//! owner ──▶ queue ──▶ Forward over $TTRPC_ADDRESS ──fails──▶ once more, later and later ──▶ dropped
+//! owner ──▶ queue ──▶ Forward over $TTRPC_ADDRESS ──fails──▶ once more, later and later ──refused──▶ dropped
+//!                │              ▲                                        └──containerd is away──▶ kept until it is heard of again
+//!                │              └────────────────────────────────────────────────────────────────────────┘
 //!                └──▶ `containerd publish` where there is no ttrpc address
 //! ```
+//! So what happens while containerd is away is told when it is back, without a timer that runs meanwhile.
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -12,7 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use hshim_health::restart_owner::Agent;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use ttrpc::asynchronous::Client;
 
@@ -25,7 +30,7 @@ use crate::wire::Message;
 const SERVICE: &str = "containerd.services.events.ttrpc.v1.Events";
 /// Of one call.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How often an event is tried: with the waits between them about a quarter of a minute, in which containerd restarts.
+/// How often an event is tried: with the waits between them about eight seconds, in which containerd restarts.
 const TRIES: u32 = 6;
 /// So many may wait; hshim's own events are dropped earlier than containerd's.
 const MOST: usize = 2048;
@@ -52,23 +57,62 @@ pub(crate) struct Publisher {
 struct Sender {
     address: Address,
     children: Arc<Children>,
+    /// Whether containerd is heard of.
+    agent: watch::Receiver<Agent>,
+    /// Resolves when the shim is about to end.
+    ending: oneshot::Receiver<()>,
+    is_ending: bool,
     client: Option<Client>,
 }
 
+/// The sending task.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    task: JoinHandle<()>,
+    end: oneshot::Sender<()>,
+}
+
+impl Sending {
+    /// What is in the queue is sent, in the given time, and nothing after that. An event that cannot be sent at once is not tried again.
+    pub(crate) async fn end(self, within: Duration) {
+        if self.end.send(()).is_err() {
+            return; // It has ended.
+        }
+        drop(tokio::time::timeout(within, self.task).await);
+    }
+}
+
+/// An event was not delivered.
+#[derive(Debug, Error)]
+enum SendError {
+    /// Nobody takes it.
+    #[error("containerd is away: {0}")]
+    Away(std::io::Error),
+    /// It was not taken.
+    #[error("{0}")]
+    Refused(std::io::Error),
+}
+
 impl Publisher {
-    /// A publisher and the task that sends. The task ends when the last publisher is dropped and all is sent.
-    pub(crate) fn start(namespace: &str, address: Address, children: Arc<Children>) -> (Self, JoinHandle<()>) {
+    /// A publisher and the task that sends.
+    pub(crate) fn start(
+        namespace: &str,
+        address: Address,
+        agent: watch::Receiver<Agent>,
+        children: Arc<Children>,
+    ) -> (Self, Sending) {
         let (queue, mut envelopes) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let publisher = Self { queue, waiting: Arc::clone(&waiting), namespace: namespace.to_owned() };
-        let mut sender = Sender { address, children, client: None };
+        let (end, ending) = oneshot::channel();
+        let mut sender = Sender { address, children, agent, ending, is_ending: false, client: None };
         let task = tokio::spawn(async move {
-            while let Some(envelope) = envelopes.recv().await {
+            while let Some(envelope) = sender.next(&mut envelopes).await {
                 sender.send(envelope).await;
                 waiting.fetch_sub(1, Ordering::Relaxed);
             }
         });
-        (publisher, task)
+        (publisher, Sending { task, end })
     }
 
     /// Puts an event into the queue.
@@ -92,34 +136,80 @@ impl Publisher {
 }
 
 impl Sender {
+    /// The next event; none when nobody can publish any more, or at the end when all is sent.
+    async fn next(&mut self, envelopes: &mut mpsc::UnboundedReceiver<Envelope>) -> Option<Envelope> {
+        if !self.is_ending {
+            tokio::select! {
+                biased;
+                envelope = envelopes.recv() => return envelope,
+                _ = &mut self.ending => self.is_ending = true,
+            }
+        }
+        envelopes.close();
+        envelopes.recv().await
+    }
+
     async fn send(&mut self, envelope: Envelope) {
-        let topic = envelope.topic.clone();
+        let topic = &envelope.topic;
         if self.address.ttrpc.is_none() && self.address.binary.is_none() {
             // Whoever started the shim gave no way to tell them anything.
             return;
         }
-        for attempt in 0..TRIES {
-            if attempt > 0 {
-                tokio::time::sleep(Duration::from_millis(250) * 2_u32.pow(attempt - 1)).await;
-            }
-            match self.try_send(&envelope).await {
+        loop {
+            match self.try_often(&envelope).await {
                 Ok(()) => return,
-                Err(error) => {
-                    log::debug!("publish an event of {topic}: {error}");
-                    self.client = None;
+                Err(SendError::Away(error)) if !self.is_ending => {
+                    log::debug!("an event of {topic} waits for containerd: {error}");
+                    self.heard_of().await;
                 }
+                Err(error) => return log::warn!("drop an event of {topic}: {error}"),
             }
         }
-        log::warn!("drop an event of {topic}: containerd does not take it");
     }
 
-    async fn try_send(&mut self, envelope: &Envelope) -> std::io::Result<()> {
-        let Some(address) = &self.address.ttrpc else { return self.run_publish(envelope).await };
+    async fn try_often(&mut self, envelope: &Envelope) -> Result<(), SendError> {
+        let mut attempt = 0;
+        loop {
+            let Err(error) = self.try_send(envelope).await else { return Ok(()) };
+            log::debug!("publish an event of {}: {error}", envelope.topic);
+            self.client = None;
+            attempt += 1;
+            if attempt == TRIES || self.is_ending {
+                return Err(error);
+            }
+            self.wait(tokio::time::sleep(Duration::from_millis(125) * 2_u32.pow(attempt))).await;
+        }
+    }
+
+    /// Waits until containerd has come or gone or asked something.
+    async fn heard_of(&mut self) {
+        tokio::select! {
+            biased;
+            _ = &mut self.ending => self.is_ending = true,
+            changed = self.agent.changed() => self.is_ending = changed.is_err(),
+        }
+    }
+
+    /// Waits for something, or for the end.
+    async fn wait(&mut self, something: impl Future<Output = ()>) {
+        if self.is_ending {
+            return;
+        }
+        tokio::select! {
+            () = something => {}
+            _ = &mut self.ending => self.is_ending = true,
+        }
+    }
+
+    async fn try_send(&mut self, envelope: &Envelope) -> Result<(), SendError> {
+        let Some(address) = &self.address.ttrpc else {
+            return self.run_publish(envelope).await.map_err(SendError::Refused);
+        };
         let client = match &mut self.client {
             Some(client) => client,
             none => {
                 let address = if address.contains("://") { address.clone() } else { format!("unix://{address}") };
-                none.insert(Client::connect(&address).await.map_err(std::io::Error::other)?)
+                none.insert(Client::connect(&address).await.map_err(|error| SendError::Away(std::io::Error::other(error)))?)
             }
         };
         let mut request = ttrpc::Request::new();
@@ -128,8 +218,10 @@ impl Sender {
         request.timeout_nano = i64::try_from(TIMEOUT.as_nanos()).unwrap_or(i64::MAX);
         request.payload = ForwardRequest { envelope: Some(envelope.clone()) }.to_bytes();
         match tokio::time::timeout(TIMEOUT, client.request(request)).await {
-            Ok(answer) => answer.map(drop).map_err(std::io::Error::other),
-            Err(_late) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut)),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(ttrpc::Error::RpcStatus(status))) => Err(SendError::Refused(std::io::Error::other(status.message))),
+            Ok(Err(error)) => Err(SendError::Away(std::io::Error::other(error))),
+            Err(_late) => Err(SendError::Away(std::io::Error::from(std::io::ErrorKind::TimedOut))),
         }
     }
 

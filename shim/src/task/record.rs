@@ -19,6 +19,9 @@ pub(crate) struct TaskRecord {
     pub(crate) process: Option<ProcessIdentity>,
     /// Where the shim keeps files about it.
     pub(crate) files: PathBuf,
+    /// Process id of the shim; 0 if an older one wrote this. Sockets of its terminals are named by it.
+    #[serde(default)]
+    pub(crate) shim: u32,
 }
 
 fn path(bundle: &Path) -> PathBuf {

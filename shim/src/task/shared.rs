@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use hshim_health::restart_owner::Agent as Sight;
+use tokio::sync::{Notify, watch};
 
 use super::publisher::Publisher;
 use crate::children::Children;
 use crate::clock;
-
-/// An agent that called this recently is alive.
-const RECENT_MILLISECONDS: i64 = 60_000;
 
 /// Shared by all containers of the shim.
 #[derive(Debug)]
@@ -27,43 +25,51 @@ pub(crate) struct Shared {
 }
 
 /// What is known of containerd.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Agent {
     connections: AtomicUsize,
-    last_call: AtomicI64,
+    /// For whoever decides by it; a call alone wakes nobody else.
+    sight: watch::Sender<Sight>,
     /// Of calls, connections and containers.
     last_change: AtomicI64,
     changed: Notify,
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        Self {
+            connections: AtomicUsize::default(),
+            sight: watch::Sender::new(Sight::default()),
+            last_change: AtomicI64::default(),
+            changed: Notify::default(),
+        }
+    }
 }
 
 impl Agent {
     /// A connection was accepted.
     pub(crate) fn on_connected(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
+        self.sight.send_if_modified(|sight| !std::mem::replace(&mut sight.connected, true));
         self.note();
     }
 
     /// A connection was closed.
     pub(crate) fn on_disconnected(&self) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
+        let was_last = self.connections.fetch_sub(1, Ordering::Relaxed) == 1;
+        self.sight.send_if_modified(|sight| was_last && std::mem::replace(&mut sight.connected, false));
         self.note();
     }
 
     /// A request came.
     pub(crate) fn on_call(&self) {
-        self.last_call.store(milliseconds(), Ordering::Relaxed);
+        self.sight.send_modify(|sight| sight.last_call = Some(clock::now()));
         self.last_change.store(milliseconds(), Ordering::Relaxed);
     }
 
-    /// It is connected and has asked something recently.
-    pub(crate) fn is_alive(&self) -> bool {
-        self.connections.load(Ordering::Relaxed) > 0 && self.has_called_recently()
-    }
-
-    /// It has asked something recently.
-    fn has_called_recently(&self) -> bool {
-        let last = self.last_call.load(Ordering::Relaxed);
-        last != 0 && milliseconds() - last < RECENT_MILLISECONDS
+    /// What is known now, and every change of it.
+    pub(crate) fn watch(&self) -> watch::Receiver<Sight> {
+        self.sight.subscribe()
     }
 
     /// Waits until connections come or go, or containers do.

@@ -106,3 +106,39 @@ fn the_runtime_tells_about_itself_from_anywhere() {
     assert!(!output.status.success());
     assert_eq!(output.stderr.iter().filter(|&&byte| byte == b'\n').count(), 1, "one short line");
 }
+
+#[tokio::test]
+async fn a_shim_that_nobody_needs_ends_by_itself_and_one_with_a_container_does_not() {
+    if cannot_run() {
+        return;
+    }
+    let needed = Shim::start(&runtimes()[0], &Scene { script: "exec sleep 1000", ..Scene::default() }).await;
+    needed.run().await;
+    let unneeded = Shim::start(&runtimes()[0], &Scene::default()).await;
+    // A minute; a connection that asks nothing is no need.
+    let begin = std::time::Instant::now();
+    while unneeded.shim_pid().is_some() {
+        assert!(begin.elapsed().as_secs() < 120, "it is still there");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(begin.elapsed().as_secs() >= 50, "too early: {:?}", begin.elapsed());
+    assert!(!Path::new(unneeded.address.trim_start_matches("unix://")).exists());
+    fs::remove_dir_all(&unneeded.base).unwrap();
+    assert_eq!(needed.state("").await.status, 2);
+    needed.ends_without_trace().await;
+}
+
+#[test]
+fn a_shim_is_the_kernels_choice_before_containerd_and_never_beyond_the_scale() {
+    if cannot_run() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for (own, expected) in [("7", "8"), ("1000", "1000")] {
+        fs::write("/proc/self/oom_score_adj", own).unwrap();
+        let shim = runtime.block_on(Shim::start(&runtimes()[0], &Scene::default()));
+        let pid = shim.shim_pid().unwrap();
+        assert_eq!(fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap().trim(), expected);
+        runtime.block_on(shim.ends_without_trace());
+    }
+}

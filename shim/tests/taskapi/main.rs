@@ -20,10 +20,13 @@ mod messages;
 #[path = "../../src/wire.rs"]
 mod wire;
 
+mod agent;
 mod bootstrap;
 mod input;
+mod phases;
 mod processes;
 mod restarts;
 mod shim;
+mod signals;
 mod streams;
 mod tasks;

@@ -56,6 +56,43 @@ async fn an_unhealthy_container_goes_on_in_the_same_task() {
     }
 }
 
+#[tokio::test]
+async fn the_cgroup_and_its_counters_go_on_through_restarts_and_poststop_hooks_are_run() {
+    if cannot_run() {
+        return;
+    }
+    for runtime in runtimes() {
+        for with_hook in [false, true] {
+            let annotations = [("hshim.dev/restartPolicy", "Always")];
+            let script = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo life; exec sleep 1000";
+            let shim = Shim::start(&runtime, &Scene { script, annotations: &annotations, ..Scene::default() }).await;
+            let ran = shim.base.join("ran");
+            if with_hook {
+                let config = shim.bundle().join("config.json");
+                let mut spec: serde_json::Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
+                let script = format!("echo once >> {}", ran.display());
+                spec["hooks"] = serde_json::json!({"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]});
+                std::fs::write(&config, spec.to_string()).unwrap();
+            }
+            shim.create().await;
+            let output = client_end(&shim.fifo("stdout"), false);
+            let first = shim.call::<StartResponse>("Start", &shim.process("")).await.unwrap().pid;
+            reads(&output, "life\n").await;
+            let (cgroups, used) = (shim.cgroups(), shim.processor_time());
+            assert!(!cgroups.is_empty());
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(first.cast_signed()), nix::sys::signal::Signal::SIGKILL).unwrap();
+            the_next_process(&shim, first).await;
+            let is_hshim = runtime.ends_with("hshim");
+            if is_hshim || !with_hook {
+                assert_eq!(shim.cgroups(), cgroups, "{runtime}: each is the same one");
+                assert!(shim.processor_time() >= used, "{runtime}: and counts on");
+            }
+            assert_eq!(ran.exists(), with_hook, "{runtime}");
+            shim.ends_without_trace().await;
+        }
+    }
+}
+
 /// Looks at the task all the time until another process runs: to every look it runs.
 async fn the_next_process(shim: &Shim, first: u32) -> u32 {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::future::Future;
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Command, Stdio};
@@ -28,8 +28,10 @@ messages! {
     Exit { 1 container: String, 2 id: String, 3 pid: u32, 4 status: u32 }
 }
 
+/// The built program, or that of another place (`HSHIM_BIN`): a guest has none of cargo's directories.
 pub fn shim_path() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_containerd-shim-hshim-v2"))
+    let built = PathBuf::from(env!("CARGO_BIN_EXE_containerd-shim-hshim-v2"));
+    std::env::var_os("HSHIM_BIN").map_or(built, |place| Path::new(&place).join("containerd-shim-hshim-v2"))
 }
 
 /// runc, and hshim where it has been built beside the shim; with hshim-enter only, for execs and probes.
@@ -70,9 +72,9 @@ pub struct Shim {
     pub id: String,
     pub address: String,
     pub runtime: String,
-    client: Client,
+    client: Option<Client>,
     pub events: Arc<Mutex<Vec<(String, Exit)>>>,
-    _receiver: Server,
+    receiver: Server,
 }
 
 /// What the container is.
@@ -82,6 +84,8 @@ pub struct Scene<'a> {
     pub annotations: &'a [(&'a str, &'a str)],
     pub memory: Option<u64>,
     pub terminal: bool,
+    /// In the machine's own pid namespace.
+    pub host_pid: bool,
 }
 
 impl Shim {
@@ -96,7 +100,7 @@ impl Shim {
         write_bundle(&base, &id, scene);
         let address = launch(&base, &id, true);
         let client = Client::connect(&address).await.unwrap();
-        Self { base, id, address, runtime: runtime.to_owned(), client, events, _receiver: receiver }
+        Self { base, id, address, runtime: runtime.to_owned(), client: Some(client), events, receiver }
     }
 
     pub fn bundle(&self) -> PathBuf {
@@ -108,7 +112,30 @@ impl Shim {
     }
 
     pub async fn call<R: Message>(&self, method: &str, request: &impl Message) -> Result<R, (Code, String)> {
-        call(&self.client, "containerd.task.v2.Task", method, request).await
+        call(self.client.as_ref().expect("a connection"), "containerd.task.v2.Task", method, request).await
+    }
+
+    /// As a containerd that dies: no connection, nobody who takes events.
+    pub async fn lose_containerd(&mut self) {
+        self.client = None;
+        self.receiver.shutdown().await.unwrap();
+        fs::remove_file(self.base.join("events")).ok();
+    }
+
+    /// It is back.
+    pub async fn find_containerd(&mut self) {
+        self.receiver = receive(&self.base.join("events"), Arc::clone(&self.events)).await;
+        self.connect().await;
+    }
+
+    /// It has connected again, but does not take events yet.
+    pub async fn connect(&mut self) {
+        self.client = Some(Client::connect(&self.address).await.unwrap());
+    }
+
+    /// Nobody is connected.
+    pub fn hang_up(&mut self) {
+        self.client = None;
     }
 
     pub fn options(&self) -> Any {
@@ -181,9 +208,45 @@ impl Shim {
         self.call("Exec", &request).await
     }
 
+    /// Puts a program of the same name between the shim and its runtime. It waits before a `create` as long as the file `hold-create` is
+    /// there, and so after a `start`; `held` is there meanwhile.
+    pub fn hold_runtime(&mut self) {
+        let place = self.base.join("between");
+        fs::create_dir_all(&place).unwrap();
+        let program = place.join(Path::new(&self.runtime).file_name().unwrap());
+        let (base, real) = (self.base.display(), &self.runtime);
+        let script = format!(
+            "#!/bin/sh\nverb=\nfor word; do case $word in create|start) verb=$word; break;; esac; done\n\
+             hold() {{ [ ! -e {base}/hold-$verb ] || touch {base}/held; while [ -e {base}/hold-$verb ]; do sleep 0.02; done; }}\n\
+             [ \"$verb\" != create ] || hold\n\
+             [ \"$verb\" = start ] || exec {real} \"$@\"\n{real} \"$@\"; status=$?; hold; exit $status\n"
+        );
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        self.runtime = program.display().to_string();
+    }
+
+    pub fn hold(&self, verb: &str) {
+        drop(fs::remove_file(self.base.join("held")));
+        fs::write(self.base.join(format!("hold-{verb}")), "").unwrap();
+    }
+
+    pub async fn until_held(&self) {
+        until("the runtime is held", || self.base.join("held").exists()).await;
+    }
+
+    pub fn release(&self, verb: &str) {
+        fs::remove_file(self.base.join(format!("hold-{verb}"))).unwrap();
+    }
+
     /// Topics of this container's events so far.
     pub fn topics(&self) -> Vec<String> {
         self.events.lock().unwrap().iter().map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// How many descriptors the shim has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.shim_pid().unwrap())).unwrap().count()
     }
 
     pub fn shim_pid(&self) -> Option<u32> {
@@ -193,6 +256,30 @@ impl Shim {
             fs::read_to_string(format!("/proc/{pid}/cmdline"))
                 .is_ok_and(|line| line.contains(&wanted) && line.contains("-namespace"))
         })
+    }
+
+    /// Every cgroup of the container, by its place and identity.
+    pub fn cgroups(&self) -> Vec<(PathBuf, u64)> {
+        let mut all: Vec<(PathBuf, u64)> = cgroups(Path::new("/sys/fs/cgroup"), &self.id, 3)
+            .into_iter()
+            .map(|path| {
+                let inode = fs::metadata(&path).unwrap().ino();
+                (path, inode)
+            })
+            .collect();
+        all.sort();
+        all
+    }
+
+    /// What the container has used, in the unit of its cgroups.
+    pub fn processor_time(&self) -> u64 {
+        let read = |(path, _): (PathBuf, u64)| {
+            let usage = fs::read_to_string(path.join("cpuacct.usage")).ok();
+            let stat = fs::read_to_string(path.join("cpu.stat")).ok();
+            let stat = stat.and_then(|text| text.lines().find_map(|line| line.strip_prefix("usage_usec ").map(str::to_owned)));
+            usage.or(stat)?.trim().parse().ok()
+        };
+        self.cgroups().into_iter().find_map(read).unwrap_or(0)
     }
 
     /// `delete` as containerd runs it.
@@ -249,6 +336,11 @@ pub async fn call<R: Message>(client: &Client, service: &str, method: &str, requ
         Err(ttrpc::Error::RpcStatus(status)) => Err((status.code(), status.message().to_owned())),
         Err(other) => panic!("{method}: {other}"),
     }
+}
+
+/// Whether a process lives; a zombie does not.
+pub fn lives(pid: u32) -> bool {
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
 fn make_fifo(path: &Path) {
@@ -308,7 +400,8 @@ pub fn write_bundle(base: &Path, id: &str, scene: &Scene<'_>) {
 
 fn spec(id: &str, scene: &Scene<'_>) -> Value {
     let capabilities = ["CAP_KILL", "CAP_CHOWN", "CAP_DAC_OVERRIDE"];
-    let namespaces = ["pid", "mount", "ipc", "uts", "network"].map(|kind| json!({"type": kind}));
+    let kinds = ["pid", "mount", "ipc", "uts", "network"].into_iter().filter(|kind| *kind != "pid" || !scene.host_pid);
+    let namespaces: Vec<Value> = kinds.map(|kind| json!({"type": kind})).collect();
     let annotations: serde_json::Map<String, Value> =
         scene.annotations.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
     json!({

@@ -136,3 +136,85 @@ async fn a_lack_of_memory_is_told_before_the_end() {
         shim.ends_without_trace().await;
     }
 }
+
+#[tokio::test]
+async fn what_shares_the_machines_pid_namespace_ends_with_init_all_the_same() {
+    if cannot_run() {
+        return;
+    }
+    for runtime in runtimes() {
+        let script = "sleep 1000 & sleep 1000 & echo ready; read line; exit 3";
+        let shim = Shim::start(&runtime, &Scene { script, host_pid: true, ..Scene::default() }).await;
+        shim.create().await;
+        let output = client_end(&shim.fifo("stdout"), false);
+        shim.call::<StartResponse>("Start", &shim.process("")).await.unwrap();
+        reads(&output, "ready\n").await;
+        let pids: PidsResponse = shim.call("Pids", &shim.process("")).await.unwrap();
+        assert_eq!(pids.processes.len(), 3, "{runtime}");
+        crate::shim::write(&shim.fifo("stdin"), "end\n");
+        assert_eq!(shim.wait("").await, 3);
+        until("the others are gone", || pids.processes.iter().all(|it| !crate::shim::lives(it.pid))).await;
+        until("the reader sees the end", || matches!(std::io::Read::read(&mut &output, &mut [0; 8]), Ok(0))).await;
+        shim.ends_without_trace().await;
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_created_leaves_no_descriptor_and_is_not_told_of() {
+    if cannot_run() {
+        return;
+    }
+    for runtime in runtimes() {
+        let shim = Shim::start(&runtime, &Scene { script: "exit 0", ..Scene::default() }).await;
+        shim.call::<ConnectResponse>("Connect", &shim.process("")).await.unwrap();
+        let config = shim.bundle().join("config.json");
+        let good = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, good.replace("\"rootfs\"", "\"no-such-root\"")).unwrap();
+        let before = shim.descriptors();
+        for _ in 0..5 {
+            shim.call::<CreateTaskResponse>("Create", &shim.create_request()).await.unwrap_err();
+        }
+        until("the descriptors are closed", || shim.descriptors() <= before).await;
+        assert_eq!(shim.topics(), Vec::<String>::new());
+        std::fs::write(&config, good).unwrap();
+        shim.run().await;
+        assert_eq!(shim.wait("").await, 0, "{runtime}: the next one is as if nothing had been");
+        shim.ends_without_trace().await;
+    }
+}
+
+#[tokio::test]
+async fn deletes_at_once_have_one_answer_and_one_event() {
+    if cannot_run() {
+        return;
+    }
+    let shim = Shim::start(&runtimes()[0], &Scene { script: "exit 3", ..Scene::default() }).await;
+    shim.run().await;
+    shim.wait("").await;
+    let request = shim.process("");
+    let delete = || shim.call::<DeleteResponse>("Delete", &request);
+    let (one, two, three) = tokio::join!(delete(), delete(), delete());
+    let statuses = [one, two, three].map(|answer| answer.map(|it| it.exit_status).map_err(|(code, _)| code));
+    assert!(statuses.iter().all(|it| matches!(it, Ok(3) | Err(Code::NOT_FOUND))), "{statuses:?}");
+    assert!(statuses.contains(&Ok(3)));
+    until("it is told", || shim.topics().contains(&"/tasks/delete".to_owned())).await;
+    assert_eq!(shim.topics().iter().filter(|topic| *topic == "/tasks/delete").count(), 1);
+    shim.ends_without_trace().await;
+}
+
+#[tokio::test]
+async fn any_signal_may_be_sent_and_what_is_none_is_refused() {
+    if cannot_run() {
+        return;
+    }
+    let shim = Shim::start(&runtimes()[0], &Scene { script: "exec sleep 1000", ..Scene::default() }).await;
+    shim.run().await;
+    for signal in [0, 1, 34, 64] {
+        shim.kill(signal).await.unwrap();
+        assert_eq!(shim.state("").await.status, 2, "{signal}: pid 1 heeds none that it does not handle");
+    }
+    for nonsense in [65, 100_000, i32::MAX] {
+        assert_eq!(shim.kill(nonsense).await.unwrap_err().0, Code::INVALID_ARGUMENT, "{nonsense}");
+    }
+    shim.ends_without_trace().await;
+}

@@ -105,6 +105,12 @@ impl Daemon {
         self.home.join("c.sock")
     }
 
+    /// The directory of presets of its shims; nobody has made it.
+    #[must_use]
+    pub fn presets(&self) -> PathBuf {
+        self.home.join("presets.d")
+    }
+
     /// Its shim's runtime type.
     #[must_use]
     pub fn runtime(&self) -> &str {
@@ -188,6 +194,8 @@ impl Daemon {
         let path = format!("{}:{}", programs::bin_dir().display(), std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new("containerd");
         command.arg("--config").arg(self.home.join("config.toml")).env("PATH", path);
+        // Shims have its environment; what this machine's own presets say is no part of a test.
+        command.env("HSHIM_PRESETS_DIR", self.presets());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.process = Some(command.spawn().unwrap());
         let grpc = self.grpc();

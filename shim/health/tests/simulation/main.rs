@@ -8,6 +8,7 @@
 
 mod comparison;
 mod explanations;
+mod owners;
 mod pods;
 mod properties;
 mod scenes;
