@@ -9,12 +9,14 @@ use std::path::Path;
 
 use anyhow::Context;
 use libcontainer::oci_spec::runtime::Process;
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use nix::sys::stat::fstat;
 use nix::sys::statfs::fstatfs;
 use nix::unistd::{Gid, Uid, fchown};
 
+use crate::rootless;
 use crate::sys;
 
 /// `DEVPTS_SUPER_MAGIC` of linux/magic.h.
@@ -80,8 +82,9 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> anyhow::Result<OwnedFd> {
     sys::received(received.context("the container sent no terminal")?).context("receive the container's terminal")
 }
 
-/// A new terminal in the devpts of a running container: (master, slave). `root` is the container's root directory.
-pub(crate) fn open_inside(root: &File, owner: u32) -> anyhow::Result<(OwnedFd, OwnedFd)> {
+/// A new terminal in the devpts of a running container: (master, slave). `root` is the container's root directory, `pid` its init, and
+/// `uid` who is to have the terminal there.
+pub(crate) fn open_inside(root: &File, pid: i32, uid: u32) -> anyhow::Result<(OwnedFd, OwnedFd)> {
     let how = OpenHow::new()
         .flags(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
@@ -91,7 +94,12 @@ pub(crate) fn open_inside(root: &File, owner: u32) -> anyhow::Result<(OwnedFd, O
     anyhow::ensure!(is_ptmx(&master)?, "/dev/pts/ptmx of the container is no pseudoterminal device");
     sys::unlock_pty(master.as_fd()).context("unlock the terminal")?;
     let slave = sys::open_pty_peer(master.as_fd()).context("open the terminal")?;
-    fchown(&slave, Some(Uid::from_raw(owner)), None::<Gid>).context("give the terminal to the container's user")?;
+    let given = match fchown(&slave, Some(Uid::from_raw(host_uid(pid, uid)?)), None::<Gid>) {
+        // A user who has the container's user namespace can do it there.
+        Err(Errno::EPERM) => rootless::give(slave.as_fd(), pid, uid),
+        done => done.map_err(anyhow::Error::from),
+    };
+    given.context("give the terminal to the container's user")?;
     Ok((master, slave))
 }
 

@@ -11,6 +11,7 @@
 
 use std::env;
 use std::fs::{self, DirBuilder, File, Permissions};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -19,7 +20,8 @@ use anyhow::Context;
 use hshim_health::layout;
 use libcontainer::oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::unistd::{Gid, Uid, geteuid, setresgid, setresuid};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Gid, Uid, fchown, geteuid, setresgid, setresuid};
 
 use crate::bundle::Bundle;
 use crate::cli::Globals;
@@ -120,6 +122,23 @@ pub(crate) fn enter(bundle: &Bundle, globals: &Globals) -> anyhow::Result<()> {
     setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).context("become root of the user namespace")?;
     sealed_executable::execute_again(&args, Some((OWNER_VARIABLE, owner.to_string())))
         .context("execute hshim from a read-only mount in the user namespace")
+}
+
+/// Gives a file to a user of the user namespace that a process is in, with the power that its creator has there: in a child, because there
+/// is no way back.
+pub(crate) fn give(file: BorrowedFd<'_>, process: i32, uid: u32) -> anyhow::Result<()> {
+    let namespace = File::open(format!("/proc/{process}/ns/user")).context("open the container's user namespace")?;
+    let Some(child) = sys::fork().context("fork")? else {
+        let given = setns(namespace, CloneFlags::CLONE_NEWUSER)
+            .and_then(|()| fchown(file, Some(Uid::from_raw(uid)), None::<Gid>))
+            .map_or_else(|error| error as i32, |()| 0);
+        std::process::exit(given);
+    };
+    let ended = waitpid(child, None).context("wait for the child in the container's user namespace")?;
+    if let WaitStatus::Exited(_, errno) = ended {
+        return if errno == 0 { Ok(()) } else { Err(nix::Error::from_raw(errno).into()) };
+    }
+    anyhow::bail!("the child in the container's user namespace ended as {ended:?}")
 }
 
 /// Takes out of a specification what has been done by [`enter`].

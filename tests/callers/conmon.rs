@@ -192,8 +192,8 @@ fn an_error_of_the_runtime_reaches_the_caller_of_conmon() {
         assert!(told["data"].as_i64().unwrap() < 0, "{told}");
         // podman reads the last error of the log, in logrus' shape.
         let log = container.read("runtime.log");
-        let errors = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let last = errors.filter(|line| line["level"] == "error").last().unwrap();
+        let mut errors = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let last = errors.rfind(|line| line["level"] == "error").unwrap();
         let message = last["msg"].as_str().unwrap();
         assert!(message.contains(r#"exec: "no-such-command": executable file not found in $PATH"#), "{message}");
         assert_eq!(container.bundle.status(), "absent");

@@ -117,6 +117,9 @@ fn a_caller_in_a_cgroup_that_was_killed_once_can_make_containers() {
     if !kernel::is_pure_v2() {
         hshim_tests::skip!("cgroup.kill is of cgroup v2");
     }
+    if programs::runtime_under_test().ends_with("crun") {
+        hshim_tests::skip!("crun 1.8 cannot make a container from there");
+    }
     let bundle = Bundle::new("sleep 1000");
     let own = OwnCgroup::new(&bundle);
     fs::write(own.0.join("cgroup.kill"), "1").unwrap();

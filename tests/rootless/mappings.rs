@@ -45,6 +45,25 @@ fn an_exec_can_be_another_user_with_groups_of_the_range() {
 }
 
 #[test]
+fn the_terminal_of_an_exec_belongs_to_its_user() {
+    needs_user!();
+    needs_programs!();
+    if programs::installed("script").is_none() {
+        hshim_tests::skip!("no script (package bsdutils)");
+    }
+    let mut bundle = UsersBundle::new("sleep 1000");
+    bundle.map_range();
+    bundle.start();
+    let exec = bundle.command(&["exec", "--tty", "--user", "7:8", bundle.id(), "sh", "-c", "'stat -c %u $(tty)'"]);
+    let words: Vec<&str> = exec.get_args().map(|arg| arg.to_str().unwrap()).collect();
+    let words: Vec<&str> =
+        words.into_iter().skip_while(|word| *word != "setpriv").skip_while(|word| *word != "--").skip(1).collect();
+    let output = bundle.shell("script", &["--quiet", "--return", "--command", &words.join(" "), "/dev/null"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.lines().any(|line| line.trim_end().ends_with('7')), "{said}");
+}
+
+#[test]
 fn ids_of_others_are_refused() {
     needs_user!();
     needs_programs!();

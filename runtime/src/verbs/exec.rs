@@ -120,8 +120,7 @@ impl Stdio {
             !args.detach || args.console_socket.is_some(),
             "cannot allocate a terminal when hshim will detach without --console-socket"
         );
-        let owner = console::host_uid(pid, process.identity.uid)?;
-        let (master, slave) = console::open_inside(root, owner)?;
+        let (master, slave) = console::open_inside(root, pid, process.identity.uid)?;
         let master = match &args.console_socket {
             Some(socket) => {
                 console::send(console::connect(socket)?.as_fd(), master.as_fd())?;
