@@ -96,7 +96,7 @@ fn beats_a_naive_program(directory: &Path, outside: &Outside) {
 }
 
 /// How many containers are made under attack.
-const CONTAINERS: usize = 25;
+const CONTAINERS: usize = 15;
 
 /// Makes containers, which may be refused; how many were made.
 fn make_under_attack(bundle: &Bundle, attacker: &Attacker, outside: &Outside, what: &str) -> usize {
