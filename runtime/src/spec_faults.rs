@@ -260,7 +260,7 @@ mod tests {
     fn what_cannot_be_honoured_is_refused_all_at_once() {
         let found = paths(
             json!({"args": [], "cwd": "x", "selinuxLabel": "a:b"}),
-            json!({"mountLabel": "x", "intelRdt": {}, "netDevices": {"eth0": {}}, "memoryPolicy": {"mode": "MPOL_BIND", "nodes": "x"},
+            json!({"mountLabel": "x", "intelRdt": {}, "netDevices": {"lo": {}}, "memoryPolicy": {"mode": "MPOL_BIND"},
                 "rootfsPropagation": "sideways"}),
             json!([{"destination": "/d", "options": ["idmap", "ro"]}]),
         );
@@ -272,7 +272,7 @@ mod tests {
                 "process.selinuxLabel",
                 "linux.mountLabel",
                 "linux.intelRdt",
-                "linux.memoryPolicy.nodes",
+                "linux.memoryPolicy",
                 "linux.netDevices",
                 "linux.rootfsPropagation",
                 "mounts[0].options"
@@ -304,6 +304,16 @@ mod tests {
                 "linux.namespaces"
             ]
         );
+    }
+
+    #[test]
+    fn names_of_network_devices_are_the_kernels() {
+        for (name, is_one) in
+            [("eth0", true), ("a.b", true), ("", false), ("..", false), ("a/b", false), ("eth%d", false), ("a b", false)]
+        {
+            assert_eq!(is_device_name(name), is_one, "{name:?}");
+        }
+        assert!(is_device_name("fifteen-letters") && !is_device_name("sixteen-letters!"));
     }
 
     #[test]

@@ -164,3 +164,38 @@ fn mode(stat: &FileStat) -> Mode {
 fn times(stat: &FileStat) -> (TimeSpec, TimeSpec) {
     (TimeSpec::new(stat.st_atime, stat.st_atime_nsec), TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_tree_is_copied_as_it_is_and_what_the_target_has_stays() {
+        let dir = std::env::temp_dir().join(format!("hshim-tree-{}", std::process::id()));
+        let (source, target) = (dir.join("source"), dir.join("target"));
+        fs::create_dir_all(source.join("sub/deep")).unwrap();
+        fs::create_dir_all(target.join("sub")).unwrap();
+        fs::write(source.join("sub/deep/file"), "content").unwrap();
+        fs::write(source.join("covered"), "of the source").unwrap();
+        fs::write(target.join("covered"), "of the target").unwrap();
+        symlink(&dir, source.join("link")).unwrap();
+        nix::unistd::mkfifo(&source.join("sub/pipe"), Mode::S_IRWXU).unwrap();
+        fs::set_permissions(source.join("sub"), fs::Permissions::from_mode(0o1710)).unwrap();
+        fs::set_permissions(&source, fs::Permissions::from_mode(0o2755)).unwrap();
+        let open = |path: &Path| File::open(path).unwrap();
+        let kept = KeptAttributes { mode: true, owner: false };
+        copy(open(&source).as_fd(), open(&target).as_fd(), kept).unwrap();
+        assert_eq!(fs::read_to_string(target.join("sub/deep/file")).unwrap(), "content");
+        assert_eq!(fs::read_to_string(target.join("covered")).unwrap(), "of the target");
+        assert_eq!(fs::read_link(target.join("link")).unwrap(), dir);
+        assert!(fs::metadata(target.join("sub/pipe")).is_ok_and(|found| found.mode() & 0o170_000 == 0o010_000));
+        let of =
+            |root: &Path| fs::metadata(root.join("sub")).map(|found| (found.mode(), found.mtime(), found.mtime_nsec())).unwrap();
+        assert_eq!(of(&target), of(&source));
+        assert_eq!(fs::metadata(&target).unwrap().mode() & 0o2000, 0, "its mode is kept");
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -96,7 +96,7 @@ fn beats_a_naive_program(directory: &Path, outside: &Outside) {
 }
 
 /// How many containers are made under attack.
-const CONTAINERS: usize = 25;
+const CONTAINERS: usize = 15;
 
 /// Makes containers, which may be refused; how many were made.
 fn make_under_attack(bundle: &Bundle, attacker: &Attacker, outside: &Outside, what: &str) -> usize {
@@ -177,8 +177,10 @@ fn a_copy_of_a_directory_that_changes_holds_nothing_from_outside() {
     for number in 0..50 {
         fs::write(directory.join(format!("file{number}")), "inside").unwrap();
     }
-    let bundle = bundle("ls -R /v/copied; cat /v/copied/shared/ptmx /v/copied/shared-link/ptmx", |config| {
+    // What is outside is in sight of the container too, under the same name: a copy that follows the link finds it.
+    let bundle = bundle("find /v/copied", |config| {
         let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.push(json!({"destination": outside.0, "type": "bind", "source": outside.0, "options": ["bind", "ro"]}));
         mounts.push(json!({"destination": "/v", "type": "bind", "source": volume, "options": ["rbind", "rw"]}));
         mounts.push(json!({"destination": "/v/copied", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}));
     });
@@ -188,8 +190,7 @@ fn a_copy_of_a_directory_that_changes_holds_nothing_from_outside() {
     for _container in 0..CONTAINERS {
         let output = bundle.runtime(&["run", "--bundle", ".", bundle.id()]);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(!said.contains("host"), "{said}");
-        assert!(!said.lines().any(|line| line == "ptmx"), "{said}");
+        assert!(!said.contains("ptmx"), "{said}");
         copied += usize::from(said.contains("file49"));
         outside.assert_untouched("a copy");
     }
