@@ -53,7 +53,7 @@ tests() {
     skipped=$((skipped + ignored))
 }
 
-# guest KIND SUITE…: suites in the guest, each one process; the counts are libtest's. What skips itself there is printed after "== skipped".
+# guest KIND SUITE… [-- FILTER…]: suites in the guest, each one process; the counts are libtest's. What skips itself there is printed after "== skipped".
 guest() {
     local log=$work/log status
     say "guest, $1: ${*:2}"
@@ -87,6 +87,8 @@ if [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then
     tests "on the private v2 mount" tests/on-v2.sh cargo nextest run --profile ci -p hshim-tests --test smoke --test oci --test limits --test rootless
 fi
 guest plain limits
+guest plain taskapi -- tasks:: restarts:: phases::each_call
+guest plain containerd -- events::a_container_that_runs_out tasks::limits_can restarts::an_unhealthy
 check "release programs, static and within their budgets" just release
 
 # Tests that returned early were counted as passed above.

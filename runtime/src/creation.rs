@@ -162,6 +162,8 @@ impl Creation {
         }
         container_view::verify(&self.bundle.spec, pid)?;
         rlimit::raise(&rlimits, pid)?;
+        // What made init is not to be counted or killed by the limits.
+        drop(born);
         limits.write_before_start(&cgroup)?;
         state.init = Some(ProcessIdentity::of(pid).with_context(|| format!("identify the init process {pid}"))?);
         state.store(&self.dir)?;

@@ -260,7 +260,7 @@ mod tests {
     fn what_cannot_be_honoured_is_refused_all_at_once() {
         let found = paths(
             json!({"args": [], "cwd": "x", "selinuxLabel": "a:b"}),
-            json!({"mountLabel": "x", "intelRdt": {}, "netDevices": {"eth0": {}}, "memoryPolicy": {"mode": "MPOL_DEFAULT"},
+            json!({"mountLabel": "x", "intelRdt": {}, "netDevices": {"eth0": {}}, "memoryPolicy": {"mode": "MPOL_BIND", "nodes": "x"},
                 "rootfsPropagation": "sideways"}),
             json!([{"destination": "/d", "options": ["idmap", "ro"]}]),
         );
@@ -272,8 +272,8 @@ mod tests {
                 "process.selinuxLabel",
                 "linux.mountLabel",
                 "linux.intelRdt",
+                "linux.memoryPolicy.nodes",
                 "linux.netDevices",
-                "linux.memoryPolicy",
                 "linux.rootfsPropagation",
                 "mounts[0].options"
             ]

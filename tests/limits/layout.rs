@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use hshim_tests::bundle::Bundle;
 use hshim_tests::{programs, wait};
 
-use crate::{containers_or_skip, kernel};
+use crate::{containers_or_skip, controllers_or_skip, kernel};
 
 fn cgroups(pid: i32) -> Vec<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
@@ -146,4 +146,20 @@ fn hooks_before_init_run_in_the_callers_cgroup() {
     let matters = |line: &&str| kernel::is_pure_v2() || line.contains("devices") || line.contains("memory");
     let bound: Vec<&str> = seen.lines().filter(matters).filter(|line| line.contains(bundle.id())).collect();
     assert!(seen.contains(':') && bound.is_empty(), "{seen}");
+}
+
+#[test]
+fn a_container_of_one_process_can_be_made_again_in_its_cgroup() {
+    controllers_or_skip!("pids");
+    if !programs::judges_hshim() {
+        hshim_tests::skip!("--keep-cgroup is hshim's");
+    }
+    let mut bundle = Bundle::new("exec sleep 1000");
+    bundle.edit(|config| config["linux"]["resources"]["pids"] = serde_json::json!({"limit": 1}));
+    bundle.run_detached();
+    bundle.ok(&["kill", bundle.id(), "KILL"]);
+    wait::until("it has ended", || bundle.status() == "stopped");
+    bundle.ok(&["delete", "--keep-cgroup", bundle.id()]);
+    bundle.run_detached();
+    assert_eq!(fs::read_to_string(kernel::dir_of(bundle.pid(), "pids").join("pids.max")).unwrap().trim(), "1");
 }

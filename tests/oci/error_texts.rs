@@ -16,8 +16,8 @@ fn failure(bundle: &Bundle, args: &[&str]) -> (Option<i32>, String) {
     let output = bundle.runtime(&all);
     assert!(!output.status.success(), "{args:?}");
     let log = fs::read_to_string(log).unwrap();
-    let errors = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let last = errors.filter(|line| line["level"] == "error").last().unwrap_or_else(|| panic!("{args:?}: {log}"));
+    let mut lines = log.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let last = lines.find(|line| line["level"] == "error").unwrap_or_else(|| panic!("{args:?}: {log}"));
     (output.status.code(), last["msg"].as_str().unwrap().to_owned())
 }
 

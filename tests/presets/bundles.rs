@@ -113,3 +113,20 @@ fn health_of_a_preset_that_a_bundle_cannot_have_is_told_with_the_preset() {
     assert!(said.contains("annotations[\"hshim.dev/supervision\"].restartOwner: not supported by hshim"), "{said}");
     assert!(said.contains("(preset health gives it: ") && said.contains("10.yaml:14: spec.supervision)"), "{said}");
 }
+
+#[test]
+fn a_caller_that_waits_for_the_container_is_told_that_health_is_off_unless_it_is_demanded() {
+    needs_containers!();
+    let bundle = labelled(SCRIPT);
+    write(&bundle.scratch.join("presets.d"), "10.yaml", HEALTH);
+    let pid_file = bundle.scratch.join("pid");
+    let pid_file = pid_file.to_str().unwrap();
+    assert!(run(&bundle, &["--pid-file", pid_file]), "{}", bundle.stderr());
+    assert!(bundle.stderr().contains("health is asked for and is off"), "{}", bundle.stderr());
+    wait::until("it has the variable all the same", || bundle.stdout() == "alive here\n");
+    assert!(!is_supervised(&bundle));
+    bundle.ok(&["delete", "--force", bundle.id()]);
+    assert!(run(&bundle, &["--pid-file", pid_file, "--supervise=always"]), "{}", bundle.stderr());
+    assert!(is_supervised(&bundle));
+    bundle.ok(&["delete", "--force", bundle.id()]);
+}

@@ -116,8 +116,11 @@ fn make_under_attack(bundle: &Bundle, attacker: &Attacker, outside: &Outside, wh
     made
 }
 
+/// What it is, and how it is asked for.
+type Row = (&'static str, fn(&mut Value));
+
 /// What is mounted or made below a directory of a volume that another process changes.
-fn below_a_shared_volume() -> Vec<(&'static str, fn(&mut Value))> {
+fn below_a_shared_volume() -> Vec<Row> {
     fn mount(config: &mut Value, mount: Value) {
         config["mounts"].as_array_mut().unwrap().push(mount);
     }
@@ -170,7 +173,6 @@ fn a_copy_of_a_directory_that_changes_holds_nothing_from_outside() {
     only_for_hshim!();
     let scratch = Scratch::new();
     let (volume, outside) = (scratch.join("volume"), Outside::new(&scratch));
-    fs::write(outside.0.join("ptmx"), "host").unwrap();
     let (directory, link) = set_up(&volume.join("copied"), "shared", &outside.0);
     for number in 0..50 {
         fs::write(directory.join(format!("file{number}")), "inside").unwrap();

@@ -76,6 +76,7 @@ impl Limits {
         let description = format!("hshim container {id}");
         let devices = self.devices.as_deref();
         let placeholder = cgroup.create(&Wishes { description, settings: &settings, devices, annotated: &self.annotated })?;
+        lift_pids(cgroup);
         self.write_before_join(cgroup)?;
         Ok(placeholder)
     }
@@ -155,6 +156,18 @@ impl Limits {
                 "linux.resources.devices: this machine has neither the devices controller of cgroup v1 nor cgroup v2"
             ),
         }
+    }
+}
+
+/// The cgroup of an earlier life still has its limit of processes, which would count those that make the next one.
+fn lift_pids(cgroup: &Cgroup) {
+    let Some(dir) = cgroup.dir_of("pids") else { return };
+    let file = dir.join("pids.max");
+    if !file.exists() {
+        return;
+    }
+    if let Err(error) = fs::write(&file, "max") {
+        log::debug!("lift {}: {error}", file.display());
     }
 }
 

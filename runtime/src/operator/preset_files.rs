@@ -108,9 +108,11 @@ impl PresetFiles {
                 return document;
             }
         };
-        self.unsupported(&merge)
-            .into_iter()
-            .for_each(|(fault, index)| complaints.add_text(self.refusal(&fault, index, &document.file)));
+        let unsupported = self.unsupported(&merge);
+        if !unsupported.is_empty() {
+            unsupported.iter().for_each(|(fault, index)| complaints.add_text(self.refusal(fault, *index, &document.file)));
+            return document;
+        }
         let (value, origins) = pod::merged(&document.value, &merge, &self.presets, &self.sources);
         let elsewhere = origins.iter().map(|origin| self.elsewhere(origin)).collect();
         document.merged(value, elsewhere)
@@ -131,7 +133,8 @@ impl PresetFiles {
             Merge::default()
         });
         let mut unfit = self.unsupported(&merge);
-        let additions = bundle::additions(&merge, &self.presets, &self.sources).unwrap_or_else(|faults| {
+        let possible = if unfit.is_empty() { merge } else { Merge::default() };
+        let additions = bundle::additions(&possible, &self.presets, &self.sources).unwrap_or_else(|faults| {
             unfit.extend(faults);
             BundleAdditions::default()
         });

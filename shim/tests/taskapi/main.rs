@@ -22,6 +22,7 @@ mod wire;
 
 mod agent;
 mod bootstrap;
+mod checklist;
 mod input;
 mod phases;
 mod processes;

@@ -169,3 +169,28 @@ async fn a_kubelet_that_owns_restarts_gets_every_exit() {
     assert_eq!(shim.wait("").await, 3, "the probe killed it, nobody here starts it again");
     shim.ends_without_trace().await;
 }
+
+#[tokio::test]
+async fn a_lack_of_memory_is_held_against_the_container_only_when_it_is_the_end() {
+    if cannot_run() {
+        return;
+    }
+    for runtime in runtimes() {
+        let budget = ("hshim.dev/supervision", r#"{"restartBudget":{"restarts":1,"withinMilliseconds":600000}}"#);
+        let annotations = [("hshim.dev/restartPolicy", "Always"), budget];
+        let scene = Scene { script: "tail /dev/zero", annotations: &annotations, memory: Some(16 << 20), ..Scene::default() };
+        let shim = Shim::start(&runtime, &scene).await;
+        // The mount of /dev is empty.
+        std::fs::create_dir_all(shim.bundle().join("rootfs/dev")).unwrap();
+        shim.run().await;
+        assert_eq!(shim.wait("").await, 137);
+        until("the end is told", || shim.topics().contains(&"/tasks/exit".to_owned())).await;
+        let topics = shim.topics();
+        let position = |topic: &str| topics.iter().position(|it| it == topic);
+        assert_eq!(topics.iter().filter(|it| *it == "/tasks/oom").count(), 1, "{topics:?}");
+        assert!(position("/hshim/oom") < position("/hshim/restarting") && position("/hshim/oom").is_some(), "{topics:?}");
+        assert!(position("/hshim/restarted") < position("/tasks/oom"), "{topics:?}");
+        assert!(position("/tasks/oom") < position("/tasks/exit"), "{topics:?}");
+        shim.ends_without_trace().await;
+    }
+}
