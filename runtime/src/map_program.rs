@@ -17,7 +17,8 @@ use libcontainer::syscall::syscall::create_syscall;
 use libcontainer::user_ns::UserNamespaceConfig;
 use libcontainer::utils;
 
-use crate::late_mounts::has_namespace;
+use crate::rootless::Privilege;
+use crate::rootless_cgroup::has_new_namespace;
 use crate::sealed_executable;
 
 /// Name of the link, and the file in /proc/PID that it is for.
@@ -51,12 +52,15 @@ impl Drop for MapPrograms {
 pub(crate) fn user_namespace(spec: &Spec, dir: &Path) -> anyhow::Result<(Option<UserNamespaceConfig>, Option<MapPrograms>)> {
     let linux = spec.linux().as_ref().context("linux: is missing")?;
     let is_long = [linux.uid_mappings(), linux.gid_mappings()].into_iter().flatten().any(|map| map.len() > 1);
-    if !is_long || !has_namespace(spec, LinuxNamespaceType::User) {
+    // Root of a user namespace may map its ids and set its groups as root may; libcontainer takes it for a user who may not.
+    let is_above = Privilege::own() == Privilege::Namespace;
+    if !(is_long || is_above) || !has_new_namespace(spec, LinuxNamespaceType::User) {
         utils::validate_spec_for_new_user_ns(spec, &*create_syscall()).context("user namespace")?;
         return Ok((UserNamespaceConfig::new(spec).context("user namespace")?, None));
     }
     let programs = MapPrograms::link(dir)?;
     let mut config = UserNamespaceConfig::try_from(linux).context("user namespace")?;
+    config.privileged |= is_above;
     let [users, groups] = programs.0.clone();
     (config.newuidmap, config.newgidmap) = (Some(users), Some(groups));
     Ok((Some(config), Some(programs)))

@@ -41,7 +41,8 @@ pub(crate) fn driver(spec: &Spec, globals: &Globals) -> anyhow::Result<Driver> {
     Ok(Driver::Absent)
 }
 
-fn has_new_namespace(spec: &Spec, typ: LinuxNamespaceType) -> bool {
+/// Whether it asks for a namespace of its own, not for another container's.
+pub(crate) fn has_new_namespace(spec: &Spec, typ: LinuxNamespaceType) -> bool {
     let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
     namespaces.is_some_and(|all| all.iter().any(|namespace| namespace.typ() == typ && namespace.path().is_none()))
 }

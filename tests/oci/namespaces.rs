@@ -234,6 +234,20 @@ fn a_user_namespace_may_be_mapped_by_several_ranges() {
     });
     hand_over(&bundle);
     assert_eq!(bundle.says(), "15\n0 100000 10 10 101000 10 0 200000 10 10 201000 10");
+    // Another container joins it, and its maps are those of the namespace.
+    let mut joining = bundle!("readlink /proc/self/ns/user");
+    bundle.edit(|config| config["process"]["args"] = json!(["sleep", "1000"]));
+    bundle.run_detached();
+    let path = format!("/proc/{}/ns/user", bundle.pid());
+    joining.edit(|config| {
+        in_user_namespace(config);
+        namespaces(config).last_mut().unwrap()["path"] = json!(path);
+        for field in ["uidMappings", "gidMappings"] {
+            config["linux"][field] = bundle.config["linux"][field].clone();
+        }
+    });
+    hand_over(&joining);
+    assert_eq!(joining.says(), fs::read_link(&path).unwrap().display().to_string());
 }
 
 #[test]

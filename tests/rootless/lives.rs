@@ -169,12 +169,24 @@ fn root_of_a_user_namespace_is_served_like_root() {
         linux.retain(|key, _value| key != "uidMappings" && key != "gidMappings");
         linux["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "user");
     });
-    // As a podman without privileges does it.
-    let run = bundle.command(&["run", bundle.id()]);
-    let run: Vec<&str> = run.get_args().map(|arg| arg.to_str().unwrap()).skip_while(|arg| *arg != "--").skip(1).collect();
-    let output = bundle.shell("unshare", &[&["--user", "--map-root-user", "--mount"], &run[..]].concat()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((String::from_utf8_lossy(&output.stdout).as_ref(), output.status.code()), ("0\n", Some(4)), "{said}");
+    let run_below = |bundle: &UsersBundle| {
+        // As a podman without privileges does it.
+        let run = bundle.command(&["run", bundle.id()]);
+        let run: Vec<&str> = run.get_args().map(|arg| arg.to_str().unwrap()).skip_while(|arg| *arg != "--").skip(1).collect();
+        let output = bundle.shell("unshare", &[&["--user", "--map-root-user", "--mount"], &run[..]].concat()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((String::from_utf8_lossy(&output.stdout).as_ref(), output.status.code()), ("0\n", Some(4)), "{said}");
+    };
+    run_below(&bundle);
+    // With a user namespace below that one.
+    bundle.edit(|config| {
+        let linux = &mut config["linux"];
+        linux["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        for field in ["uidMappings", "gidMappings"] {
+            linux[field] = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+        }
+    });
+    run_below(&bundle);
 }
 
 #[test]
