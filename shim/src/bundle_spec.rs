@@ -52,6 +52,8 @@ struct Hooks {
 
 #[derive(Debug, Deserialize)]
 struct Namespace {
+    #[serde(rename = "type", default)]
+    kind: String,
     path: Option<String>,
 }
 
@@ -85,10 +87,13 @@ impl BundleSpec {
         self.linux.cgroups_path.as_deref().is_some_and(|path| path.split(':').count() == 3 && !path.starts_with('/'))
     }
 
-    /// Whoever deletes the container has more to do than to forget it: poststop hooks to run, a resctrl group to remove.
+    /// Whoever deletes the container has more to do than to forget it: poststop hooks to run, a resctrl group to remove, processes to kill that
+    /// do not end with init.
     pub(crate) fn needs_delete(&self) -> bool {
         let hooks = self.hooks.as_ref().and_then(|hooks| hooks.poststop.as_ref());
-        self.linux.intel_rdt.is_some() || hooks.is_some_and(|hooks| !hooks.is_empty())
+        let has_own_pids =
+            self.linux.namespaces.iter().any(|it| it.kind == "pid" && it.path.as_deref().is_none_or(str::is_empty));
+        !has_own_pids || self.linux.intel_rdt.is_some() || hooks.is_some_and(|hooks| !hooks.is_empty())
     }
 
     /// The paths of the namespaces that it joins.

@@ -36,6 +36,13 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// There is no cgroup below it, and none of its controllers is enabled for such. One that is not there is plain as well.
+pub(crate) fn is_plain(path: &Path) -> bool {
+    let has_child =
+        fs::read_dir(path).into_iter().flatten().flatten().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    !has_child && fs::read_to_string(path.join("cgroup.subtree_control")).map_or(true, |enabled| enabled.trim().is_empty())
+}
+
 /// Counts how often the kernel killed for lack of memory in the cgroup of one life.
 ///
 /// Read from the file itself: cgroups-rs has no reader for `memory.events` of cgroup v2, and for v1's `memory.oom_control` it

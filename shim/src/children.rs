@@ -120,10 +120,10 @@ impl Children {
 }
 
 fn reap_each_stranger(ledger: &Ledger) {
-    let children = process_record::children_of_this_process();
-    for stranger in children.iter().filter(|child| !ledger.known.contains(&child.pid)) {
-        // One that lives is not touched by this; one that somebody reaped meanwhile is no loss.
-        drop(sys::ended(Whom::Pid(stranger.pid)));
+    let children = process_record::listed_children();
+    for stranger in children.into_iter().filter(|pid| !ledger.known.contains(pid)) {
+        // One that lives is not touched by this; one that is hidden or that somebody reaped meanwhile is no loss.
+        drop(sys::ended(Whom::Pid(stranger)));
     }
 }
 

@@ -36,7 +36,17 @@ pub(crate) fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
 }
 
-/// All processes whose parent is this one. Not from /proc/…/children, which not every kernel has.
+/// Ids of this process' children, zombies too. A child that ends meanwhile may hide another one (proc_pid_children(5)). A kernel without
+/// that file is asked about each process of the machine, which takes a hundred times as long.
+pub(crate) fn listed_children() -> Vec<u32> {
+    let me = std::process::id();
+    match fs::read_to_string(format!("/proc/{me}/task/{me}/children")) {
+        Ok(list) => list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
+        Err(_none) => children_of_this_process().into_iter().map(|child| child.pid).collect(),
+    }
+}
+
+/// All processes whose parent is this one.
 pub(crate) fn children_of_this_process() -> Vec<Stat> {
     let me = std::process::id();
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };

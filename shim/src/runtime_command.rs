@@ -17,6 +17,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::bundle_spec::BundleSpec;
+use crate::cgroup_mounts;
 use crate::children::{Child, Children};
 use crate::process_record;
 use crate::spawn::{self, StdioFds};
@@ -220,11 +221,11 @@ impl Runtime {
     }
 
     /// What the runtime keeps of a life that has ended goes, and the cgroup stays for the next one. runc and crun cannot be told so: their
-    /// `delete` takes the cgroup and its counters along. Besides that it only removes their state directory, which is done here. Where it
-    /// would do more, it is asked, and the next life begins with a new cgroup.
+    /// `delete` takes the cgroup and its counters along. Besides that it only removes a state directory, which is done here, for hshim
+    /// too: it spares a restart a command. Where `delete` would do more, it is asked; with runc and crun the next life then begins with a new cgroup.
     pub(crate) async fn forget_life(&self, launch: &Launch, files: &Path) -> Result<(), RuntimeError> {
-        let asks_more = self.command.systemd_cgroup || BundleSpec::load(&launch.bundle).is_ok_and(|spec| spec.needs_delete());
-        if !self.keeps_only_a_directory() || asks_more {
+        let is_plain = BundleSpec::load(&launch.bundle).is_ok_and(|spec| !spec.needs_delete() && has_plain_cgroup(&spec));
+        if self.command.systemd_cgroup || !is_plain || !self.keeps_only_a_directory() {
             return self.delete(&launch.id, Cgroup::Keep, files).await;
         }
         let path = self.state_dir(&launch.id);
@@ -235,7 +236,7 @@ impl Runtime {
     }
 
     fn keeps_only_a_directory(&self) -> bool {
-        self.command.path.file_name().is_some_and(|name| name == "runc" || name == "crun")
+        self.command.is_hshim || self.command.path.file_name().is_some_and(|name| name == "runc" || name == "crun")
     }
 
     /// `kill --all`: a signal to every process of the container, also when its init has ended.
@@ -367,6 +368,14 @@ impl Runtime {
     fn not_spawned(&self, verb: &'static str, source: std::io::Error) -> RuntimeError {
         RuntimeError::Spawn { path: self.command.path.clone(), verb, source }
     }
+}
+
+/// Nothing was made below it, and no controller was handed on to there: the next life can be put into it as it is.
+fn has_plain_cgroup(spec: &BundleSpec) -> bool {
+    let Some(path) = spec.cgroup() else { return false };
+    cgroup_mounts::hierarchies()
+        .iter()
+        .all(|hierarchy| cgroup_mounts::is_plain(&hierarchy.mount.join(path.trim_start_matches('/'))))
 }
 
 fn read_pid(path: &Path) -> std::io::Result<u32> {
