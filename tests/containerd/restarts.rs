@@ -216,6 +216,8 @@ fn with_the_kubelet_as_owner_the_shim_kills_and_hands_the_exit_on() {
     break_health(&daemon, "c1");
     assert_eq!(daemon.wait_stopped("c1"), 0);
     events.wait_for("c1", "/hshim/unhealthy");
+    // The end is told beside the answer to who asks.
+    events.wait_for("c1", "/tasks/exit");
     assert_eq!((own_exits(&events, "c1"), lives(&daemon.output("c1"))), (vec![0], 1));
     daemon.remove("c1");
     daemon.finish();

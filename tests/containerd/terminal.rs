@@ -60,9 +60,10 @@ impl Terminal {
         let slave = Stdio::from(self.slave.try_clone().unwrap());
         let (height, width) = (rows.to_string(), columns.to_string());
         assert!(Command::new("stty").args(["rows", &height, "cols", &width]).stdin(slave).status().unwrap().success());
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGWINCH).unwrap();
         let wanted = format!("{rows} {columns}");
         until("the new size arrives", || {
+            // Each time: ctr may not have begun to listen for it.
+            kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGWINCH).unwrap();
             self.type_in("stty size\n");
             self.screen.lock().unwrap().lines().any(|line| line.trim() == wanted)
         });

@@ -267,8 +267,15 @@ impl Owner {
         Ok(Vec::new())
     }
 
-    /// The kernel killed a process of the container for lack of memory.
+    /// The kernel killed a process of the container for lack of memory. What it says of an ended life comes too late: that was told with the end.
     pub(super) fn on_out_of_memory(&mut self) {
+        if !matches!(self.process, Process::Creating { .. } | Process::Ended { .. }) {
+            self.tell_out_of_memory();
+        }
+    }
+
+    pub(super) fn tell_out_of_memory(&mut self) {
+        self.oom_told = true;
         let id = self.task.id.clone();
         match &mut self.health {
             // containerd's clients hold it against the container for ever: not if it goes on in a next life.

@@ -85,6 +85,9 @@ impl Owner {
         let init = Arc::clone(init);
         self.process = Process::Running(Arc::clone(&init));
         self.on_first_start(run);
+        if run != RunNumber(0) {
+            self.oom_told = false;
+        }
         self.step(Input::Started { container: ONLY, run, pid: init.child.pid() });
         self.update_at_last();
         if let Some(exit) = self.early_exit.take() {
@@ -116,6 +119,10 @@ impl Owner {
                 self.process = Process::Ended { last: Some(init) };
                 self.last_exit = Some((exit, finished));
                 self.frozen = Frozen::No;
+                // cgroup v2 tells of it some time later.
+                if exit.oom_killed && !self.oom_told {
+                    self.tell_out_of_memory();
+                }
                 self.step(Input::Exited { container: ONLY, run, exit });
             }
             Process::Starting(init) if init.run == run => {

@@ -156,6 +156,8 @@ pub(super) struct Owner {
     /// They wait for the end of a start, or of another update.
     pub(super) updates: VecDeque<(UpdateTaskRequest, Answer)>,
     pub(super) is_updating: bool,
+    /// A lack of memory in the present life has been told of.
+    pub(super) oom_told: bool,
     pub(super) backlog: VecDeque<Input>,
     calls: mpsc::UnboundedReceiver<Asked>,
     effects: mpsc::UnboundedReceiver<Effect>,
@@ -197,6 +199,7 @@ impl Owner {
             resources: None,
             updates: VecDeque::new(),
             is_updating: false,
+            oom_told: false,
             backlog: VecDeque::new(),
             calls,
             effects,
