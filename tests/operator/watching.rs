@@ -1,5 +1,6 @@
 //! `get -w` and `events -w`: lines as things happen, until nobody reads.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -22,7 +23,10 @@ fn get_prints_a_line_for_each_change_of_a_pod() {
     let restarted = watch.until("it was restarted", |line| line.contains("1 (") && line.contains("1/1"));
     assert!(restarted.contains("s ago)"), "{restarted}");
     node.delete("default", "web");
-    watch.until("it ends", |line| line.contains("Terminating"));
+    let columns = |line: &str| line.split_whitespace().take(3).map(str::to_owned).collect::<Vec<_>>();
+    let before = RefCell::new(columns(&watch.until("it ends", |line| line.contains("Terminating"))));
+    // A line that shows no change: it is as it was last, and gone.
+    watch.until("it is gone", |line| before.replace(columns(line)) == columns(line));
     node.apply_web("sleep 1000");
     watch.until("its successor runs", |line| line.contains("1/1     Running") && line.contains(" 0 "));
 }

@@ -100,7 +100,8 @@ fn watch(args: &GetArgs, wanted: &Wanted, globals: &Globals) -> anyhow::Result<E
     let watch = Watch::new()?;
     let pods_dir = layout::pods_dir(&globals.root);
     let mut printer = Printer::new(args);
-    let mut known: BTreeMap<(String, String), Noticed> = BTreeMap::new();
+    let mut known: BTreeMap<FullName, Noticed> = BTreeMap::new();
+    let mut last: BTreeMap<FullName, PodView> = BTreeMap::new();
     loop {
         watch.own_directory(&pods_dir)?;
         // Watched first and read then: what changes in between is looked at once more.
@@ -109,31 +110,39 @@ fn watch(args: &GetArgs, wanted: &Wanted, globals: &Globals) -> anyhow::Result<E
         }
         let mut pods = wanted.read(globals)?;
         pods.retain(|pod| !pod.is_passing());
-        known.retain(|name, _| pods.iter().any(|pod| is_named(pod, name)) || exists(globals, name));
+        let is_there = |name: &FullName| pods.iter().any(|pod| full_name(pod) == *name) || exists(globals, name);
+        known.retain(|name, _| is_there(name));
+        // As kubectl does, a pod that is gone is shown once more as it was.
+        let (there, gone) = last.into_iter().partition::<BTreeMap<_, _>, _>(|(name, _)| is_there(name));
+        last = there;
         let changed: Vec<&PodView> = pods.iter().filter(|pod| note(&mut known, pod, args.output)).collect();
-        screen::put(printer.print(changed)?.as_bytes())?;
+        screen::put(printer.print(gone.values().chain(changed))?.as_bytes())?;
         watch.wait(pods.iter().filter_map(|pod| pod.shim.as_ref()))?;
+        last.extend(pods.into_iter().map(|pod| (full_name(&pod), pod)));
     }
 }
 
-fn is_named(pod: &PodView, name: &(String, String)) -> bool {
-    pod.full_name() == (name.0.as_str(), name.1.as_str())
+/// Namespace and name.
+type FullName = (String, String);
+
+fn full_name(pod: &PodView) -> FullName {
+    let (namespace, name) = pod.full_name();
+    (namespace.to_owned(), name.to_owned())
 }
 
-fn exists(globals: &Globals, (namespace, name): &(String, String)) -> bool {
+fn exists(globals: &Globals, (namespace, name): &FullName) -> bool {
     layout::pod_dir(&globals.root, namespace, name).exists()
 }
 
 /// True if there is something new to see.
-fn note(known: &mut BTreeMap<(String, String), Noticed>, pod: &PodView, output: Option<ObjectFormat>) -> bool {
+fn note(known: &mut BTreeMap<FullName, Noticed>, pod: &PodView, output: Option<ObjectFormat>) -> bool {
     let Row { ready, status, .. } = pod.row(Timestamp::now());
     let containers = pod.status.iter().flat_map(|status| &status.containers);
     let restarts = containers.map(|container| u64::from(container.restart_count)).sum();
     // Objects are shown with everything that is in them.
     let whole = matches!(output, Some(ObjectFormat::Json | ObjectFormat::Yaml)).then(|| format!("{:?}", pod.status));
     let noticed = (ready, status, restarts, whole);
-    let (namespace, name) = pod.full_name();
-    let before = known.insert((namespace.to_owned(), name.to_owned()), noticed.clone());
+    let before = known.insert(full_name(pod), noticed.clone());
     before.as_ref() != Some(&noticed)
 }
 
