@@ -4,32 +4,28 @@
 //! file (logrus' shape, which all three write). Every command has a deadline: a runtime that was killed half way leaves
 //! children that wait for it for ever (reference: libcontainer, measured), so the shim kills and sweeps.
 
+mod error;
+mod order;
+
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hshim_health::record::{Launch, RuntimeCommand};
-use serde::Deserialize;
-use thiserror::Error;
 use tokio::sync::watch;
+
+pub(crate) use error::RuntimeError;
+use order::Order;
 
 use crate::bundle_spec::BundleSpec;
 use crate::cgroup_mounts;
 use crate::children::{Child, Children};
-use crate::process_record;
 use crate::spawn::{self, StdioFds};
-use crate::sys::Ended;
 
 /// How long one command may take (`CLOCK_MONOTONIC`: while the machine is suspended the command rests too).
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
-
-/// How long a command may still take when nobody wants what it makes.
-const LAST_CHANCE: Duration = Duration::from_secs(3);
-
-static NEXT_LOG: AtomicU64 = AtomicU64::new(0);
 
 /// The runtime of this pod.
 #[derive(Debug)]
@@ -50,71 +46,6 @@ pub(crate) enum Cgroup {
     Remove,
 }
 
-/// A command of the runtime did not do what it should.
-#[derive(Debug, Error)]
-pub(crate) enum RuntimeError {
-    /// The program could not be started.
-    #[error("run {} {verb}: {source}", path.display())]
-    Spawn {
-        /// Of the runtime.
-        path: PathBuf,
-        /// What it was to do.
-        verb: &'static str,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// It said what was wrong.
-    #[error("{message}")]
-    Refused {
-        /// In its own words.
-        message: String,
-    },
-    /// It ended without saying why.
-    #[error("{} {verb} {end}, and left no message in its log", path.display())]
-    Silent {
-        /// Of the runtime.
-        path: PathBuf,
-        /// What it was to do.
-        verb: &'static str,
-        /// How it ended.
-        end: String,
-    },
-    /// It did not end.
-    #[error("{} {verb} did not answer within {} s and was killed", path.display(), after.as_secs_f32())]
-    TimedOut {
-        /// Of the runtime.
-        path: PathBuf,
-        /// What it was to do.
-        verb: &'static str,
-        /// The deadline.
-        after: Duration,
-    },
-    /// It succeeded, but left no process id.
-    #[error("read the pid file {} that create should have written: {source}", path.display())]
-    PidFile {
-        /// Where it should be.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// What it keeps of an ended life cannot be removed.
-    #[error("remove {}: {source}", path.display())]
-    State {
-        /// Its directory.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The process that it made is already gone.
-    #[error("the container's process {pid} ended before it was started: {source}")]
-    Gone {
-        /// Process id.
-        pid: u32,
-        /// Why not.
-        source: std::io::Error,
-    },
-}
-
 /// A further process of a running container.
 pub(crate) struct Exec<'a> {
     /// File with the OCI process object.
@@ -127,14 +58,6 @@ pub(crate) struct Exec<'a> {
     pub(crate) files: &'a Path,
     /// Their name in it, without extension.
     pub(crate) stem: &'a str,
-}
-
-/// One command to run.
-struct Order<'a> {
-    verb: &'static str,
-    args: Vec<OsString>,
-    log: &'a Path,
-    stdio: StdioFds<'a>,
 }
 
 impl Runtime {
@@ -185,24 +108,6 @@ impl Runtime {
             drop(fs::remove_file(path));
         }
         child
-    }
-
-    /// Runs a command that leaves us a child, whose id it writes to `pid_file`.
-    async fn adopt(&self, path: &Path, order: Order<'_>, pid_file: PathBuf) -> Result<Child, RuntimeError> {
-        let (verb, since) = (order.verb, process_record::ticks_since_boot());
-        let adopted = {
-            let _adoption = self.children.expect_adoption().await;
-            let ran = self.run(path, order).await;
-            ran.and_then(|()| {
-                read_pid(&pid_file)
-                    .map_err(|source| RuntimeError::PidFile { path: pid_file, source })
-                    .and_then(|pid| self.children.watch(pid).map_err(|source| RuntimeError::Gone { pid, source }))
-            })
-        };
-        if adopted.is_err() && verb == "create" {
-            self.children.kill_strangers(since).await;
-        }
-        adopted
     }
 
     /// `start`.
@@ -284,89 +189,9 @@ impl Runtime {
         }
     }
 
-    async fn silently(&self, verb: &'static str, args: Vec<OsString>, files: &Path) -> Result<(), RuntimeError> {
-        let null = spawn::null().map_err(|source| self.not_spawned(verb, source))?;
-        // Commands about one container may overlap.
-        let log = files.join(format!("runtime-{verb}-{}.log", NEXT_LOG.fetch_add(1, Ordering::Relaxed)));
-        let ran = self.run(&self.command.path, Order { verb, args, log: &log, stdio: StdioFds::all(&null) }).await;
-        drop(fs::remove_file(&log));
-        ran
-    }
-
-    async fn run(&self, path: &Path, order: Order<'_>) -> Result<(), RuntimeError> {
-        let Order { verb, args, log, stdio } = order;
-        // Each command's log is its own; a missing file is as good as an empty one.
-        drop(fs::remove_file(log));
-        let child = spawn::spawn(&self.children, path, &self.argv(verb, args, log), stdio)
-            .map_err(|source| self.not_spawned(verb, source))?;
-        let path = path.to_owned();
-        let ended = tokio::select! {
-            ended = child.ended() => Ok(ended),
-            after = self.late(verb) => Err(after),
-        };
-        let ended = match ended {
-            Ok(ended) => ended,
-            Err(after) => {
-                self.sweep(child).await;
-                return Err(RuntimeError::TimedOut { path, verb, after });
-            }
-        };
-        let ended = ended.map_err(|source| self.not_spawned(verb, source))?;
-        if ended.is_success() {
-            return Ok(());
-        }
-        let message = last_error(&fs::read_to_string(log).unwrap_or_default());
-        Err(message.map_or_else(
-            || RuntimeError::Silent { path, verb, end: describe(ended) },
-            |message| RuntimeError::Refused { message },
-        ))
-    }
-
     /// Whoever makes or starts a container is given up soon: the container is to end.
     pub(crate) fn hurry(&self) {
         self.hurried.send_replace(true);
-    }
-
-    /// Resolves when a command has taken too long, with how long that is.
-    async fn late(&self, verb: &str) -> Duration {
-        let is_unwanted = async {
-            let mut hurried = self.hurried.subscribe();
-            let is_hurried = hurried.wait_for(|hurried| *hurried).await.is_ok();
-            if is_hurried && matches!(verb, "create" | "start") {
-                tokio::time::sleep(LAST_CHANCE).await;
-            } else {
-                std::future::pending().await
-            }
-        };
-        tokio::select! {
-            () = tokio::time::sleep(self.deadline) => self.deadline,
-            () = is_unwanted => LAST_CHANCE,
-        }
-    }
-
-    /// Kills a command that does not answer. What a `create` left behind is swept up by its caller.
-    async fn sweep(&self, child: Child) {
-        log::error!("{} does not answer: kill it", self.command.path.display());
-        if let Err(error) = child.signal(libc::SIGKILL) {
-            log::error!("kill the runtime's process {}: {error}", child.pid());
-        }
-        // SIGKILL ends it unless it hangs in the kernel; then nobody waits for it any longer.
-        drop(tokio::time::timeout(Duration::from_secs(5), child.ended()).await);
-    }
-
-    fn argv(&self, verb: &str, args: Vec<OsString>, log: &Path) -> Vec<OsString> {
-        let mut argv: Vec<OsString> = vec!["--root".into(), self.command.root.clone().into()];
-        argv.extend(["--log".into(), log.into(), "--log-format".into(), "json".into()]);
-        if self.command.systemd_cgroup {
-            argv.push("--systemd-cgroup".into());
-        }
-        argv.push(verb.into());
-        argv.extend(args);
-        argv
-    }
-
-    fn not_spawned(&self, verb: &'static str, source: std::io::Error) -> RuntimeError {
-        RuntimeError::Spawn { path: self.command.path.clone(), verb, source }
     }
 }
 
@@ -376,29 +201,6 @@ fn has_plain_cgroup(spec: &BundleSpec) -> bool {
     cgroup_mounts::hierarchies()
         .iter()
         .all(|hierarchy| cgroup_mounts::is_plain(&hierarchy.mount.join(path.trim_start_matches('/'))))
-}
-
-fn read_pid(path: &Path) -> std::io::Result<u32> {
-    fs::read_to_string(path)?.trim().parse().map_err(std::io::Error::other)
-}
-
-fn describe(ended: Ended) -> String {
-    if ended.how == libc::CLD_EXITED {
-        format!("ended with code {}", ended.status)
-    } else {
-        format!("died of signal {}", ended.status)
-    }
-}
-
-/// The message of the last line that is an error.
-fn last_error(log: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Line {
-        level: String,
-        msg: String,
-    }
-    let lines = log.lines().rev().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    lines.into_iter().find(|line| matches!(line.level.as_str(), "error" | "fatal" | "panic")).map(|line| line.msg)
 }
 
 #[cfg(test)]
@@ -481,19 +283,5 @@ mod tests {
         let stray = fs::read_to_string(scratch.path().join("stray")).unwrap().trim().to_owned();
         let status = || fs::read_to_string(format!("/proc/{stray}/stat")).unwrap_or_default();
         eventually("the stray is dead", || status().is_empty() || status().contains(") Z ")).await;
-    }
-
-    #[test]
-    fn the_last_error_line_is_the_message_whatever_follows_it() {
-        let log = concat!(
-            r#"{"level":"error","msg":"first","time":"t"}"#,
-            "\n",
-            r#"{"level":"error","msg":"exec: \"foo\": not found","time":"t"}"#,
-            "\n",
-            r#"{"level":"warning","msg":"later","time":"t"}"#,
-            "\nhalf a li"
-        );
-        assert_eq!(last_error(log).as_deref(), Some("exec: \"foo\": not found"));
-        assert_eq!(last_error(""), None);
     }
 }
