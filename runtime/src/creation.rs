@@ -28,6 +28,7 @@ use crate::hooks;
 use crate::identity;
 use crate::init_executor::{InitExecutor, StartHooks};
 use crate::init_process::ProcessIdentity;
+use crate::late_mounts::has_new_namespace;
 use crate::libcontainer_builder::{InitBuilder, Parent, hook_state};
 use crate::loopback;
 use crate::rlimit;
@@ -196,7 +197,7 @@ impl Creation {
             annotations,
             has_own_keyring: !args.no_new_keyring,
             cgroup: cgroup.clone(),
-            has_own_pid_namespace: has_own_pid_namespace(&self.bundle.spec),
+            has_own_pid_namespace: has_new_namespace(&self.bundle.spec, LinuxNamespaceType::Pid),
             init: None,
         }
     }
@@ -218,11 +219,6 @@ fn make_init(cgroup: &Cgroup, builder: InitBuilder<'_>, executor: InitExecutor) 
     }
     let membership = cgroup.join_what_libcontainer_leaves_out()?;
     Ok((Born::alone(builder.build(executor)?), Some(membership)))
-}
-
-fn has_own_pid_namespace(spec: &Spec) -> bool {
-    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
-    namespaces.is_some_and(|all| all.iter().any(|ns| ns.typ() == LinuxNamespaceType::Pid && ns.path().is_none()))
 }
 
 /// Processes that share the cgroup would be killed with the container.

@@ -245,6 +245,12 @@ pub(crate) fn has_namespace(spec: &Spec, typ: LinuxNamespaceType) -> bool {
     namespaces.is_some_and(|all| all.iter().any(|namespace| namespace.typ() == typ))
 }
 
+/// Whether it asks for a namespace of its own, not for another container's.
+pub(crate) fn has_new_namespace(spec: &Spec, typ: LinuxNamespaceType) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    namespaces.is_some_and(|all| all.iter().any(|namespace| namespace.typ() == typ && namespace.path().is_none()))
+}
+
 /// Absolute, without `.`, `..` and repeated slashes, as seen in the container.
 pub(crate) fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::from("/");

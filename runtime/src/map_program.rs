@@ -17,8 +17,8 @@ use libcontainer::syscall::syscall::create_syscall;
 use libcontainer::user_ns::UserNamespaceConfig;
 use libcontainer::utils;
 
+use crate::late_mounts::has_new_namespace;
 use crate::rootless::Privilege;
-use crate::rootless_cgroup::has_new_namespace;
 use crate::sealed_executable;
 
 /// Name of the link, and the file in /proc/PID that it is for.

@@ -15,6 +15,7 @@ use nix::unistd::{AccessFlags, access};
 
 use crate::cgroup::{Cgroup, Driver, HierarchyKind};
 use crate::cli::{Globals, Rootless};
+use crate::late_mounts::has_new_namespace;
 use crate::rootless::Privilege;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -39,12 +40,6 @@ pub(crate) fn driver(spec: &Spec, globals: &Globals) -> anyhow::Result<Driver> {
         "linux.namespaces: a container without a cgroup needs a pid namespace of its own: its processes are found by that"
     );
     Ok(Driver::Absent)
-}
-
-/// Whether it asks for a namespace of its own, not for another container's.
-pub(crate) fn has_new_namespace(spec: &Spec, typ: LinuxNamespaceType) -> bool {
-    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
-    namespaces.is_some_and(|all| all.iter().any(|namespace| namespace.typ() == typ && namespace.path().is_none()))
 }
 
 /// Whether the parents of usual cgroups may be made here.
