@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 
 use anyhow::Context;
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::pipe;
 
 use crate::sys;
@@ -22,7 +22,9 @@ pub(crate) fn run(errand: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result
     drop(write);
     let mut message = String::new();
     File::from(read).read_to_string(&mut message).context("hear from the child in the container's namespaces")?;
-    waitpid(child, None).context("wait for the child in the container's namespaces")?;
+    let ended = waitpid(child, None).context("wait for the child in the container's namespaces")?;
     anyhow::ensure!(message.is_empty(), "{message}");
+    // One that was killed, or that panicked, has told nothing either.
+    anyhow::ensure!(ended == WaitStatus::Exited(child, 0), "the child in the container's namespaces ended as {ended:?}");
     Ok(())
 }

@@ -20,11 +20,11 @@ use anyhow::Context;
 use hshim_health::layout;
 use libcontainer::oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Gid, Uid, fchown, geteuid, setresgid, setresuid};
 
 use crate::bundle::Bundle;
 use crate::cli::Globals;
+use crate::errand;
 use crate::rootless_mapping::{IdMap, Mapper};
 use crate::sealed_executable;
 use crate::sys;
@@ -128,17 +128,10 @@ pub(crate) fn enter(bundle: &Bundle, globals: &Globals) -> anyhow::Result<()> {
 /// is no way back.
 pub(crate) fn give(file: BorrowedFd<'_>, process: i32, uid: u32) -> anyhow::Result<()> {
     let namespace = File::open(format!("/proc/{process}/ns/user")).context("open the container's user namespace")?;
-    let Some(child) = sys::fork().context("fork")? else {
-        let given = setns(namespace, CloneFlags::CLONE_NEWUSER)
-            .and_then(|()| fchown(file, Some(Uid::from_raw(uid)), None::<Gid>))
-            .map_or_else(|error| error as i32, |()| 0);
-        std::process::exit(given);
-    };
-    let ended = waitpid(child, None).context("wait for the child in the container's user namespace")?;
-    if let WaitStatus::Exited(_, errno) = ended {
-        return if errno == 0 { Ok(()) } else { Err(nix::Error::from_raw(errno).into()) };
-    }
-    anyhow::bail!("the child in the container's user namespace ended as {ended:?}")
+    errand::run(|| {
+        setns(namespace, CloneFlags::CLONE_NEWUSER)?;
+        Ok(fchown(file, Some(Uid::from_raw(uid)), None::<Gid>)?)
+    })
 }
 
 /// Takes out of a specification what has been done by [`enter`].
