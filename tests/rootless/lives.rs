@@ -243,3 +243,20 @@ fn processes_of(bundle: &UsersBundle) -> Vec<String> {
     });
     theirs.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
+
+#[test]
+fn presets_of_the_machine_reach_the_container_of_a_user() {
+    needs_user!();
+    only_for_hshim!("presets are hshim's");
+    let mut bundle = UsersBundle::new("echo preset $PRESET");
+    let dir = bundle.scratch.join("presets.d");
+    fs::create_dir(&dir).unwrap();
+    let preset = "apiVersion: settings.k8s.io/v1alpha1\nkind: PodPreset\nmetadata: {name: env}\n\
+                  spec: {selector: {}, env: [{name: PRESET, value: reached}]}\n";
+    // Root's: in the user namespace the kernel shows them as nobody's.
+    fs::write(dir.join("10.yaml"), preset).unwrap();
+    bundle.globals = vec!["--presets-dir".to_owned(), dir.to_str().unwrap().to_owned()];
+    assert_eq!(bundle.run(), ("preset reached\n".to_owned(), Some(0)));
+    fs::set_permissions(dir.join("10.yaml"), std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    assert!(bundle.refused(&["run", bundle.id()]).contains("can be written by others"));
+}

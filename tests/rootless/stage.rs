@@ -212,7 +212,7 @@ impl Drop for UsersBundle {
     }
 }
 
-/// The program where the user can reach it, and is not its owner's only caller: a link costs nothing where it is possible.
+/// The program, where the user can reach it.
 fn place_program(scratch: &Scratch) -> PathBuf {
     let program = programs::runtime_under_test();
     if !programs::judges_hshim() {

@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use super::manifest_file::{self, Complaints, Document, Elsewhere};
 use super::pod_files;
+use crate::rootless;
 
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -234,12 +235,21 @@ fn files_of(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// What the kernel shows as the owner of a file whose owner a user namespace does not map (user_namespaces(7)).
+fn overflow_uid() -> u32 {
+    const USUAL: u32 = 65_534;
+    fs::read_to_string("/proc/sys/kernel/overflowuid").ok().and_then(|uid| uid.trim().parse().ok()).unwrap_or(USUAL)
+}
+
 /// Of root, or of whoever calls; nobody else can write.
 fn require_own(path: &Path, metadata: &Metadata) -> anyhow::Result<()> {
     let path = path.display();
     let owner = metadata.uid();
+    let is_known = owner == 0 || owner == nix::unistd::geteuid().as_raw();
+    // Root of the machine has no id in a user namespace that maps others: the kernel shows those as one.
+    let may_be_root = || rootless::in_user_namespace() && owner == overflow_uid();
     anyhow::ensure!(
-        owner == 0 || owner == nix::unistd::geteuid().as_raw(),
+        is_known || may_be_root(),
         "{path} belongs to user {owner}, who could change what every container of this node gets: chown root {path}"
     );
     anyhow::ensure!(
