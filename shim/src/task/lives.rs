@@ -53,6 +53,7 @@ impl Owner {
     pub(super) fn on_created(&mut self, init: Arc<Init>) {
         self.watch(Arc::clone(&init));
         self.watch_memory();
+        self.oom_told = false;
         self.pid = init.child.pid();
         let is_wanted = !self.supervision_has_ended();
         self.process = Process::Created(Arc::clone(&init));
@@ -85,9 +86,6 @@ impl Owner {
         let init = Arc::clone(init);
         self.process = Process::Running(Arc::clone(&init));
         self.on_first_start(run);
-        if run != RunNumber(0) {
-            self.oom_told = false;
-        }
         self.step(Input::Started { container: ONLY, run, pid: init.child.pid() });
         self.update_at_last();
         if let Some(exit) = self.early_exit.take() {
