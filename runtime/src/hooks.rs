@@ -38,6 +38,9 @@ pub(crate) fn run_before_init(spec: &Spec) -> bool {
 
 /// Writes out the environment of hooks that have none. Those of startContainer get the container's in any case.
 pub(crate) fn write_out_environment(spec: &mut Spec) {
+    if spec.hooks().is_none() {
+        return;
+    }
     let own: Vec<String> = environment().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     let containers = spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
     let Some(hooks) = spec.hooks_mut() else { return };

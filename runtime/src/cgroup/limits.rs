@@ -163,11 +163,9 @@ impl Limits {
 fn lift_pids(cgroup: &Cgroup) {
     let Some(dir) = cgroup.dir_of("pids") else { return };
     let file = dir.join("pids.max");
-    if !file.exists() {
-        return;
-    }
-    if let Err(error) = fs::write(&file, "max") {
-        log::debug!("lift {}: {error}", file.display());
+    match setting::write_file(&file, "max") {
+        Err(error) if error.kind() != ErrorKind::NotFound => log::debug!("lift {}: {error}", file.display()),
+        Ok(()) | Err(_) => {}
     }
 }
 

@@ -186,7 +186,7 @@ fn take_back(written: Vec<Written>) -> Vec<String> {
 }
 
 /// A cgroup's file is written in one go and never made.
-fn write_file(file: &Path, value: &str) -> io::Result<()> {
+pub(super) fn write_file(file: &Path, value: &str) -> io::Result<()> {
     use std::io::Write;
     let mut file = fs::OpenOptions::new().write(true).open(file)?;
     match file.write(value.as_bytes())? {
