@@ -93,13 +93,15 @@ fn the_containers_of_a_pod_of_the_kubelet_are_found_by_name_and_by_labels_in_an_
     let (web, neighbour) = (run("web"), run("neighbour"));
     let log = |container: &Container| fs::read_to_string(&container.log).unwrap_or_default();
     let before = cri.status(&web);
+    // While web is restarted twice, nobody probes its neighbour.
+    until("the neighbour speaks", || log(&neighbour).contains("alive"));
+    until("the neighbour is broken", || cri.exec_sync(&neighbour, &["rm", "/tmp/ok"], 10).is_ok_and(|it| it.exit_code == 0));
     for life in 1..=2 {
         until("web speaks, with the variable of the preset", || lives(&log(&web)) == life);
         until("web is broken", || cri.exec_sync(&web, &["rm", "/tmp/ok"], 10).is_ok_and(|it| it.exit_code == 0));
     }
     until("web lives again", || lives(&log(&web)) == 3);
     assert_eq!(cri.status(&web), before, "nothing has changed for the kubelet");
-    cri.exec_sync(&neighbour, &["rm", "/tmp/ok"], 10).unwrap();
     assert_eq!(log(&neighbour).matches("alive").count(), 1);
     cri.remove_pod(&pod);
     daemon.finish();
